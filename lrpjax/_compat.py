@@ -1,0 +1,59 @@
+"""Everything that touches ``jax.extend`` or differs between JAX versions.
+
+Written against JAX 0.10.2 and 0.12. ``jax.extend.core`` carries no promise of compatibility, and
+in JAX 0.11 ``ClosedJaxpr`` became ``Jaxpr``: so a jaxpr is known by its attributes, never by type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jax.extend import core as _core
+from jax.extend import source_info_util as _source
+
+Primitive = _core.Primitive
+
+
+def open_jaxpr(value: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A sub-program's open jaxpr and the constants it closes over."""
+    if hasattr(value, "consts") and hasattr(value, "jaxpr"):
+        return value.jaxpr, tuple(value.consts)
+    return value, ()
+
+
+def function_name(value: Any) -> str:
+    """The name of the function that a sub-program was traced from; for people, not recognition."""
+    return open_jaxpr(value)[0].debug_info.func_name
+
+
+def is_literal(atom: Any) -> bool:
+    """Whether an atom of a jaxpr is a literal, whose value stands in the program."""
+    return isinstance(atom, _core.Literal)
+
+
+def scope_of(equation: Any) -> str:
+    """The name stack of an equation: the path of the named scopes it was traced in."""
+    return str(equation.source_info.name_stack)
+
+
+def source_of(source_info: Any) -> str:
+    """The user's source line that an equation comes from, as ``file:line (function)``."""
+    return _source.summarize(source_info)
+
+
+def bind(
+    primitive: Primitive, inputs: Sequence[Any], params: dict, context: Any, source_info: Any
+) -> list[Any]:
+    """Run one equation as the program would: its parameters, context and name stack."""
+    stack = _source.current_name_stack() + source_info.name_stack
+    with _source.user_context(source_info.traceback, name_stack=stack), context.manager:
+        out = primitive.bind(*inputs, **primitive.get_bind_params(params))
+    return list(out) if primitive.multiple_results else [out]
+
+
+def broadcast(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[Primitive, dict]:
+    """The primitive and parameters that broadcast a shape the way elementwise primitives do."""
+    dims = tuple(range(len(new))) if old else ()
+    params = {"shape": new, "broadcast_dimensions": dims, "sharding": None}
+    return _core.primitives.broadcast_in_dim_p, params

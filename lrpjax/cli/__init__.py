@@ -1,0 +1,60 @@
+"""The command ``lrpjax``: heatmaps of photographs, and the plan behind them.
+
+Exit codes: 0, all is well; 1, some photographs could not be explained (the others are done);
+2, nothing was started, because an option, a model, a composite or a class is not known.
+
+Example:
+    >>> from lrpjax.cli import main
+    >>> main(["explain", "cat.jpg", "--model", "no_such_model"])
+    2
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from lrpjax.cli.arguments import parser
+from lrpjax.cli.messages import UsageError, say
+
+__all__ = ["main"]
+
+_EXTRAS = "the commands need pip install 'lrpjax[zoo,plot]'"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The words after ``lrpjax``; None for those of this process.
+
+    Returns:
+        The exit code, as above.
+
+    Raises:
+        SystemExit: For ``--help``, ``--version`` and options that argparse refuses.
+
+    Example:
+        >>> main(["plan", "--composite", "no_such_preset"])
+        2
+    """
+    options = parser().parse_args(argv)
+    try:
+        # Here, so that --help and --version need none of the extras that the commands do.
+        from lrpjax.cli import commands
+
+        return commands.COMMANDS[options.command](options)
+    except UsageError as error:
+        say(f"error: {error}")
+        return 2
+    except ImportError as error:
+        say(f"error: {error}" if "pip install" in str(error) else f"error: {error}; {_EXTRAS}")
+        return 2
+    except BrokenPipeError:
+        # The reader of our output has gone, as head does. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; what is written so far is complete, the same command goes on from there")
+        return 130

@@ -1,0 +1,130 @@
+"""From the words of the command to a model, a composite and classes, all checked beforehand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lrpjax
+from lrpjax import models, presets
+from lrpjax.cli.arguments import DEFAULT_TOP
+from lrpjax.cli.messages import UsageError, one_line
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an explanation depends on, apart from the photograph.
+
+    Attributes:
+        classifier: The model with its labels and its preprocessing.
+        composite: The rules.
+        classes: Indices of the classes that were asked for by name, in that order.
+        top: How many of the highest classes are explained after those.
+    """
+
+    classifier: Any
+    composite: Any
+    classes: tuple[int, ...]
+    top: int
+
+    def record(self) -> str:
+        """The settings as JSON: equal text means equal explanations of equal photographs."""
+        return json.dumps(
+            {
+                "lrpjax": version("lrpjax"),
+                "model": self.classifier.name,
+                "composite": json.loads(self.composite.to_json()),
+                "classes": self.classes,
+                "top": self.top,
+            },
+            sort_keys=True,
+        )
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """Resolves the names in the options.
+
+    Args:
+        options: With ``model``, ``composite``, ``classes`` and ``top``.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UsageError: A name is not known, or a file of rules is broken.
+    """
+    if options.model not in models.available():
+        # The model is loaded last of all; its name is checked first of all.
+        known = ", ".join(models.available())
+        raise UsageError(f"no model named {options.model!r}; available: {known}")
+    given = _composite_file(options.composite)
+    try:
+        classifier = models.load(options.model)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{options.model} cannot be loaded: {one_line(error)}") from error
+    composite = _preset(options.composite) if given is None else given
+    names = [name.strip() for name in options.classes.split(",") if name.strip()]
+    top = options.top if options.top is not None else (0 if names else DEFAULT_TOP)
+    if top > len(classifier.labels):
+        raise UsageError(f"--top {top}: {options.model} knows {len(classifier.labels)} classes")
+    return Settings(classifier, composite, _classes(names, classifier), top)
+
+
+def plan_of(settings: Settings) -> Any:
+    """The plan of the model under the composite, which is where what does not fit shows itself.
+
+    Args:
+        settings: Any.
+
+    Returns:
+        The ``lrpjax.Plan``.
+
+    Raises:
+        UsageError: The composite does not fit the model.
+    """
+    size = settings.classifier.image_size
+    pixels = np.zeros((1, size, size, 3), np.float32)
+    try:
+        return lrpjax.plan(settings.classifier.model, settings.composite, pixels)
+    except (ValueError, NotImplementedError) as error:
+        name = settings.classifier.name
+        raise UsageError(f"this composite does not fit {name}: {one_line(error)}") from error
+
+
+def _composite_file(name: str) -> Any:
+    """The composite in a file, or None where the name is a preset's."""
+    if name in presets.names():
+        return None
+    path = Path(name)
+    if path.suffix != ".json" and not path.is_file():
+        raise UsageError(
+            f"no composite named {name!r}; presets: {', '.join(presets.names())}; "
+            "or give a file, NAME.json"
+        )
+    try:
+        return lrpjax.Composite.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"composite {name}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"composite {name}: {one_line(error)}") from error
+
+
+def _preset(name: str) -> Any:
+    try:
+        return presets.as_composite(name)
+    except ValueError as error:
+        raise UsageError(f"composite {name}: {one_line(error)}") from error
+
+
+def _classes(names: list[str], classifier: Any) -> tuple[int, ...]:
+    try:
+        indices = [int(classifier.class_index(name)) for name in names]
+    except ValueError as error:
+        raise UsageError(one_line(error)) from error
+    return tuple(dict.fromkeys(indices))

@@ -1,0 +1,124 @@
+"""One rule per unit: layer patterns over first and last over kinds over defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+from lrpjax.composite import Composite
+from lrpjax.errors import PlanError, UnsupportedPrimitiveError
+from lrpjax.plan.units import Child, Program, Unit
+from lrpjax.presets import default_rule
+from lrpjax.rules import Registered, Routing, Rule, Stop
+from lrpjax.rules.base import all_rules
+
+
+def assign(program: Program, composite: Composite) -> Program:
+    """Give every unit its rule and the reason for it.
+
+    Raises:
+        PlanError: for a rule that doesn't fit its unit, or a pattern that fits none.
+        UnsupportedPrimitiveError: for a primitive no unit covers.
+    """
+    _check_patterns(program.units(), composite)
+    return map_units(program, lambda unit: _assign(unit, composite))
+
+
+def map_units(program: Program, function: Callable[[Unit], Unit]) -> Program:
+    """Replace every unit of a program, those of child regions included."""
+
+    def replace(step: object) -> object:
+        if isinstance(step, Unit):
+            return function(step)
+        if isinstance(step, Child):
+            return dataclasses.replace(step, program=map_units(step.program, function))
+        return step
+
+    return dataclasses.replace(program, steps=tuple(map(replace, program.steps)))
+
+
+def matches(pattern: str, unit: Unit) -> bool:
+    """Whether a layer pattern means a unit: by name, any use of it, or what was folded in."""
+    names = {unit.layer, unit.layer.rpartition("#")[0] or unit.layer, *unit.aliases}
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
+def _check_patterns(units: tuple[Unit, ...], composite: Composite) -> None:
+    for pattern, rule in composite.layers.items():
+        matching = [unit for unit in units if matches(pattern, unit)]
+        if not matching:
+            names = ", ".join(dict.fromkeys(unit.layer for unit in units))
+            raise PlanError(f"the layer pattern {pattern!r} matches nothing; there are: {names}")
+        if all(rule.misfit(unit) for unit in matching):
+            unit = matching[0]
+            raise PlanError(
+                f"{_name(rule)} fits none of the units that {pattern!r} matches: "
+                f"{unit.layer} ({unit.kind}): {rule.misfit(unit)}; {_fitting(unit)}"
+            )
+
+
+def _assign(unit: Unit, composite: Composite) -> Unit:
+    rule, reason = _choose(unit, composite)
+    if (misfit := rule.misfit(unit)) is not None:
+        raise PlanError(
+            f"{_name(rule)} ({reason}) does not fit layer '{unit.layer}', a unit of kind "
+            f"{unit.kind}: {misfit}; {_fitting(unit)}"
+        )
+    if (grows := rule.unbounded(unit)) is not None:
+        reason = f"{reason}; unbounded: {grows}"
+    return dataclasses.replace(unit, rule=rule, reason=reason)
+
+
+def _choose(unit: Unit, composite: Composite) -> tuple[Rule, str]:
+    for pattern, rule in reversed(composite.layers.items()):
+        if matches(pattern, unit) and not rule.misfit(unit):
+            return rule, f"layer pattern {pattern!r}"
+    if unit.kind == "unsupported":
+        return _unsupported(unit, composite)
+    if unit.kind in _FIXED:
+        return _FIXED[unit.kind]
+    if unit.first and composite.first is not None:
+        return composite.first, "first layer"
+    if unit.last and composite.last is not None:
+        return composite.last, "last layer"
+    rule = getattr(composite, unit.kind)
+    if rule is not None:
+        return rule, f"rule of {unit.kind}"
+    return default_rule(unit, composite.default_first)
+
+
+_FIXED: dict[str, tuple[Rule, str]] = {
+    "route": (Routing(), "the primitive's own VJP"),
+    "custom": (Registered(), "registered relevance function"),
+    "stop": (Stop(), "relevance ends here"),
+}
+
+
+def _unsupported(unit: Unit, composite: Composite) -> tuple[Rule, str]:
+    equation = unit.equations[0]
+    if composite.unsupported is not None:
+        return composite.unsupported, f"fallback for '{equation.name}'; unbounded: not a known unit"
+    detail = _DETAILS.get(equation.name, "")
+    raise UnsupportedPrimitiveError(equation.name, unit.layer, equation.source, detail)
+
+
+_LOOPS = "control flow on a relevance path is not covered yet"
+_DETAILS = {
+    "mul": "it multiplies two values that both depend on the explained input",
+    "div": "it divides by a value that depends on the explained input",
+    "dot_general": "both operands depend on the explained input",
+    "while": "its trip count is not known when it is traced; use scan, or fori_loop with fixed bounds",
+    "scan": _LOOPS,
+    "cond": _LOOPS,
+}
+
+
+def _name(rule: Rule) -> str:
+    return type(rule).__name__
+
+
+def _fitting(unit: Unit) -> str:
+    """The rules that do fit a unit, for the error to name."""
+    fitting = (cls.__name__ for cls in all_rules() if object.__new__(cls).misfit(unit) is None)
+    return "these fit: " + ", ".join(fitting)

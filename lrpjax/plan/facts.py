@@ -1,0 +1,206 @@
+"""Facts about values: what depends on the explained input, signs, parameters, what varies.
+
+One pass over the program in its own order, child regions included. Every table below is a
+transfer function: from the facts of an equation's operands to those of its outputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from lrpjax.primitives import Kind
+from lrpjax.trace import Atom, Equation, Literal, Region, Value
+
+
+class State(enum.IntEnum):
+    """How a value hangs on the explained input; the state of a result is its operands' largest."""
+
+    CONSTANT = 0
+    STOPPED = 1  # depends on it, but no relevance passes
+    LIVE = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """What is known of a value when the program is traced.
+
+    Attributes:
+        state: whether it depends on the explained input, and whether relevance passes.
+        nonnegative: no element is negative.
+        parameters: the parameters it was computed from, in the order of their use.
+        varies: the axes along which its elements may differ.
+        after_weights: a path from the explained input to it passes a convolution or dense layer.
+    """
+
+    state: State = State.CONSTANT
+    nonnegative: bool = False
+    parameters: tuple[str, ...] = ()
+    varies: frozenset[int] = frozenset()
+    after_weights: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Relevance passes it."""
+        return self.state is State.LIVE
+
+
+class Facts:
+    """The facts of every value of a program."""
+
+    def __init__(self, region: Region, explained: tuple[Value, ...]):
+        self._facts: dict[Value, Fact] = {}
+        live = set(explained)
+        for value in region.inputs:
+            state = State.LIVE if value in live else State.CONSTANT
+            names = (value.name,) if value.name and state is State.CONSTANT else ()
+            self._facts[value] = Fact(state, False, names, _sized_axes(value.shape))
+        self.extend(region)
+
+    def __getitem__(self, atom: Atom) -> Fact:
+        if isinstance(atom, Literal):
+            return Fact(nonnegative=bool(np.all(np.asarray(atom.value) >= 0)))
+        return self._facts[atom]
+
+    def __setitem__(self, value: Value, fact: Fact) -> None:
+        self._facts[value] = fact
+
+    def extend(self, region: Region) -> None:
+        """Derive the facts of a region's equations from those of its inputs."""
+        for equation in region.equations:
+            operands = [self[atom] for atom in equation.inputs]
+            if equation.body is not None:
+                self._facts.update(zip(equation.body.inputs, operands, strict=True))
+                self.extend(equation.body)
+                outs = [self[atom] for atom in equation.body.outputs]
+            else:
+                outs = [_transfer(equation, operands, value) for value in equation.outputs]
+            self._facts.update(zip(equation.outputs, outs, strict=True))
+
+
+def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:
+    """The facts of one output of an equation without a body."""
+    state = max((fact.state for fact in operands), default=State.CONSTANT)
+    if state is State.LIVE and (equation.kind is Kind.STOP or not out.inexact):
+        state = State.STOPPED
+    names = () if state is State.LIVE else tuple(dict.fromkeys(n for f in operands for n in f.parameters))
+    weights = equation.kind is Kind.CONTRACTION and state is State.LIVE
+    return Fact(
+        state,
+        _nonnegative(equation, operands),
+        names,
+        _varies(equation, operands, out),
+        weights or any(fact.after_weights for fact in operands),
+    )
+
+
+def _sized_axes(shape: tuple[int, ...]) -> frozenset[int]:
+    return frozenset(axis for axis, size in enumerate(shape) if size > 1)
+
+
+# ---------------------------------------------------------------- signs
+
+_ALWAYS_NONNEGATIVE = frozenset("abs acosh cosh erfc exp exp2 logistic sqrt rsqrt square".split())
+
+#: Non-negative where every operand is.
+_KEEPS_NONNEGATIVE = frozenset(
+    """
+    add add_any mul div min asin asinh atan atanh cbrt ceil erf expm1 floor log1p pow round sinh
+    sign tan tanh reduce_sum cumsum reduce_window_sum broadcast_in_dim concatenate
+    convert_element_type copy device_put dynamic_slice dynamic_update_slice layout_constraint
+    optimization_barrier reduce_precision reshape rev sharding_constraint slice split squeeze
+    stack tile transpose unstack reduce_max reduce_min cummax cummin reduce_window_max
+    reduce_window_min stop_gradient dot_general conv_general_dilated rem
+    """.split()
+)
+
+_SIGNS: dict[str, Callable[[Equation, list[Fact]], bool]] = {
+    "max": lambda e, fs: any(f.nonnegative for f in fs),
+    "clamp": lambda e, fs: fs[0].nonnegative or (fs[1].nonnegative and fs[2].nonnegative),
+    "select_n": lambda e, fs: all(f.nonnegative for f in fs[1:]),
+    "gather": lambda e, fs: fs[0].nonnegative,
+    "pad": lambda e, fs: all(f.nonnegative for f in fs),
+    "sort": lambda e, fs: all(f.nonnegative for f in fs),
+    "top_k": lambda e, fs: fs[0].nonnegative,
+    "integer_pow": lambda e, fs: fs[0].nonnegative or e.params["y"] % 2 == 0,
+    "mul": lambda e, fs: all(f.nonnegative for f in fs) or e.inputs[0] is e.inputs[1],
+}
+
+
+def _nonnegative(equation: Equation, operands: list[Fact]) -> bool:
+    name = equation.name
+    if name in _ALWAYS_NONNEGATIVE:
+        return True
+    if name in _SIGNS:
+        return _SIGNS[name](equation, operands)
+    return name in _KEEPS_NONNEGATIVE and all(fact.nonnegative for fact in operands)
+
+
+# ---------------------------------------------------------------- axes along which a value varies
+
+_SAME_AXES = frozenset({Kind.ELEMENTWISE, Kind.ADD, Kind.SCALE, Kind.SELECT})
+_CASTS = frozenset({"convert_element_type", "copy", "reduce_precision", "stop_gradient"})
+
+
+def _varies(equation: Equation, operands: list[Fact], out: Value) -> frozenset[int]:
+    """The axes along which an output may differ; all of them where the table says nothing."""
+    everywhere = _sized_axes(out.shape)
+    if equation.kind in _SAME_AXES or equation.name in _CASTS:
+        return everywhere & frozenset().union(*(fact.varies for fact in operands))
+    mapper = _AXES.get(equation.name)
+    return everywhere & mapper(equation, operands) if mapper else everywhere
+
+
+def _broadcast_axes(equation: Equation, operands: list[Fact]) -> frozenset[int]:
+    dims = equation.params["broadcast_dimensions"]
+    return frozenset(dims[axis] for axis in operands[0].varies)
+
+
+def _transpose_axes(equation: Equation, operands: list[Fact]) -> frozenset[int]:
+    permutation = equation.params["permutation"]
+    return frozenset(new for new, old in enumerate(permutation) if old in operands[0].varies)
+
+
+def _reshape_axes(equation: Equation, operands: list[Fact]) -> frozenset[int]:
+    old, new = equation.inputs[0].shape, equation.outputs[0].shape
+    varies: set[int] = set()
+    for before, after in axis_groups(old, new):
+        if operands[0].varies & set(before):
+            varies.update(after)
+    return frozenset(varies)
+
+
+_AXES: Mapping[str, Callable[[Equation, list[Fact]], frozenset[int]]] = {
+    "broadcast_in_dim": _broadcast_axes,
+    "transpose": _transpose_axes,
+    "reshape": _reshape_axes,
+    "squeeze": _reshape_axes,
+    "expand_dims": _reshape_axes,
+}
+
+
+def axis_groups(
+    old: tuple[int, ...], new: tuple[int, ...]
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Split a reshape into the smallest runs of axes that hold the same elements.
+
+    Example:
+        >>> axis_groups((2, 6, 5), (2, 2, 3, 5))
+        [((0,), (0,)), ((1,), (1, 2)), ((2,), (3,))]
+    """
+    if 0 in old:
+        return [(tuple(range(len(old))), tuple(range(len(new))))]
+    groups = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        start_i, start_j, left, right = i, j, 1, 1
+        while (i == start_i and j == start_j) or left != right:
+            if i < len(old) and (left <= right or j >= len(new)) and not (left == right and j > start_j):
+                left, i = left * old[i], i + 1
+            else:
+                right, j = right * new[j], j + 1
+        groups.append((tuple(range(start_i, i)), tuple(range(start_j, j))))
+    return groups

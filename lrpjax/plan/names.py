@@ -1,0 +1,155 @@
+"""Names of layers: from where parameters come from, because NNX leaves nothing on the name stack.
+
+A layer is called after the module that holds its weights. A unit without parameters takes the
+path of the named scopes it was traced in, else the name of the layer before it and what it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+
+from lrpjax.plan.facts import Facts
+from lrpjax.plan.units import AffineSpec, Child, Fold, Plain, Program, Step, Unit
+from lrpjax.trace import Atom, Literal, Value
+
+
+def module_of(parameter: str) -> str:
+    """The module that holds a parameter; a parameter of the top module is its own.
+
+    Example:
+        >>> module_of("encoder/query/kernel"), module_of("scale")
+        ('encoder/query', 'scale')
+    """
+    return parameter.rpartition("/")[0] or parameter
+
+
+def shared_module(parameters: tuple[str, ...]) -> str:
+    """The innermost module that holds all of several parameters, else that of the first."""
+    parts = [p.split("/")[:-1] for p in parameters]
+    common = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return "/".join(common) or module_of(parameters[0])
+
+
+class Namer:
+    """Gives every unit of a program its name, in the order of the program."""
+
+    def __init__(self, facts: Facts, top_scope: str | None):
+        self.facts = facts
+        self.top_scope = top_scope
+        self.uses: Counter[str] = Counter()
+        self.unnamed: Counter[str] = Counter()
+        self.near: dict[Value, str] = {}  # the last layer with a name of its own, by value
+
+    def program(self, program: Program) -> Program:
+        """Name all units, those of child regions in their place."""
+        return dataclasses.replace(program, steps=tuple(map(self._step, program.steps)))
+
+    def _step(self, step: Step) -> Step:
+        if isinstance(step, Unit):
+            return self._unit(step)
+        if isinstance(step, Plain):
+            return step
+        body = step.equation.body
+        for inner, outer in zip(body.inputs, step.equation.inputs, strict=True):
+            self._follow((outer,), (inner,))
+        child = Child(step.equation, self.program(step.program))
+        for inner, outer in zip(body.outputs, step.equation.outputs, strict=True):
+            self._follow((inner,), (outer,))
+        return child
+
+    def _follow(self, sources: tuple[Atom, ...], targets: tuple[Value, ...]) -> None:
+        known = next((self.near[a] for a in sources if a in self.near), None)
+        if known is not None:
+            self.near.update(dict.fromkeys(targets, known))
+
+    def _unit(self, unit: Unit) -> Unit:
+        base, own = self._base(unit)
+        self.uses[base] += 1
+        name = base if self.uses[base] == 1 else f"{base}#{self.uses[base]}"
+        if own:
+            self.near.update(dict.fromkeys(unit.outputs, name))
+        else:
+            self._follow(unit.inputs or unit.constants, unit.outputs)
+        aliases, folded = self._folded(unit)
+        return dataclasses.replace(unit, layer=name, aliases=aliases, folded=folded)
+
+    def _base(self, unit: Unit) -> tuple[str, bool]:
+        """A unit's name before repeated uses are counted, and whether it is its own."""
+        parameters = self._parameters(unit)
+        if parameters:
+            return shared_module(parameters), True
+        scope = self._scope(unit)
+        if scope:
+            return scope, False
+        label = _label(unit)
+        if unit.family != "affine" or unit.kind == "pool":
+            near = next((self.near[v] for v in unit.inputs if v in self.near), None)
+            if near is not None:
+                return f"{near}/{label}", False
+        name = f"{label}_{self.unnamed[label]}"
+        self.unnamed[label] += 1
+        return name, unit.kind in ("conv", "dense")
+
+    def _parameters(self, unit: Unit) -> tuple[str, ...]:
+        """The parameters a unit is called after: its weights', else any it reads."""
+        if unit.family == "routing":
+            return ()
+        if isinstance(unit.spec, AffineSpec) and unit.spec.weights is not None:
+            return self.facts[unit.spec.core.inputs[unit.spec.weights]].parameters
+        values = dict.fromkeys(v for v in unit.constants if not unit.kind == "stop")
+        return tuple(dict.fromkeys(p for v in values for p in self.facts[v].parameters))
+
+    def _scope(self, unit: Unit) -> str:
+        if not unit.equations:
+            return ""
+        head = unit.spec.core if isinstance(unit.spec, AffineSpec) else unit.equations[-1]
+        path = head.scope
+        while (bare := re.sub(r"\w+\(([^()]*)\)", r"\1", path)) != path:
+            path = bare
+        parts = [part for part in path.split("/") if part]
+        if parts and parts[0] == self.top_scope:
+            parts = parts[1:]
+        return "/".join(parts)
+
+    def _folded(self, unit: Unit) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Further names of a unit, and what a person should know was folded in."""
+        if not isinstance(unit.spec, AffineSpec):
+            return (), ()
+        text = ["zero padding"] * len(unit.spec.pads)
+        aliases: dict[str, None] = {}
+        for fold in unit.spec.folds:
+            if fold.is_layout:
+                continue
+            parameters = self.facts[fold.constant].parameters if fold.constant is not None else ()
+            aliases.update(dict.fromkeys(map(module_of, parameters)))
+            text.append(f"{_fold_role(fold)} {', '.join(parameters) or _constant_text(fold)}")
+        return tuple(aliases), tuple(text)
+
+
+def _fold_role(fold: Fold) -> str:
+    return "shift" if fold.equation.name in ("add", "add_any", "sub") else "scale"
+
+
+def _constant_text(fold: Fold) -> str:
+    if fold.constant is None:
+        return "-1"
+    if isinstance(fold.constant, Literal):
+        return f"{'1/' if fold.equation.name == 'div' else ''}{float(fold.constant.value):g}"
+    return f"array {fold.constant}"
+
+
+def _label(unit: Unit) -> str:
+    """What a unit is, in a word: its core's primitive, its call's or its last primitive's name."""
+    if isinstance(unit.spec, AffineSpec):
+        return unit.spec.core.name
+    if unit.family in ("shift", "add") or len(unit.equations) > 1:
+        return unit.kind
+    if not unit.equations:
+        return "output"
+    return unit.equations[-1].label

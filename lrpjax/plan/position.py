@@ -1,0 +1,90 @@
+"""Where a unit stands in the dataflow: first, last, on the input itself, in front of a relu."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+
+from lrpjax.plan.assign import map_units
+from lrpjax.plan.facts import Facts
+from lrpjax.plan.settle import Settled
+from lrpjax.plan.units import Child, Plain, Program, Unit
+from lrpjax.primitives import Kind
+from lrpjax.trace import Equation, Region, TracedFunction, Value
+
+
+def locate(program: Program, settled: Settled, traced: TracedFunction) -> Program:
+    """Number the units and say of each where it stands."""
+    facts = settled.facts
+    ahead: set[Value] = set()
+    _mark_weights_ahead(settled.region, facts, ahead)
+    direct = set(traced.explained)
+    _mark_direct(program, direct)
+    users = _users(program)
+    index = {unit: i for i, unit in enumerate(program.units())}
+
+    def place(unit: Unit) -> Unit:
+        weighted = unit.kind in ("conv", "dense")
+        return dataclasses.replace(
+            unit,
+            index=index[unit],
+            first=weighted and not any(facts[v].after_weights for v in unit.inputs),
+            last=weighted and not any(v in ahead for v in unit.outputs),
+            direct=bool(unit.inputs) and all(v in direct for v in unit.inputs),
+            rectified=all(_is_rectified(v, users) for v in unit.outputs),
+        )
+
+    return map_units(program, place)
+
+
+def _mark_weights_ahead(region: Region, facts: Facts, ahead: set[Value]) -> None:
+    """Add the values from which a layer with weights is reached."""
+    for equation in reversed(region.equations):
+        if equation.body is not None:
+            pairs = zip(equation.outputs, equation.body.outputs, strict=True)
+            ahead.update(inner for outer, inner in pairs if outer in ahead)
+            _mark_weights_ahead(equation.body, facts, ahead)
+            pairs = zip(equation.inputs, equation.body.inputs, strict=True)
+            ahead.update(outer for outer, inner in pairs if inner in ahead)
+        elif _has_weights(equation, facts) or any(v in ahead for v in equation.outputs):
+            ahead.update(a for a in equation.inputs if facts[a].live)
+
+
+def _has_weights(equation: Equation, facts: Facts) -> bool:
+    return equation.kind is Kind.CONTRACTION and any(facts[v].live for v in equation.outputs)
+
+
+def _mark_direct(program: Program, direct: set[Value]) -> None:
+    """Add what is the explained input, only moved or scaled."""
+    for step in program.steps:
+        if isinstance(step, Child):
+            pairs = zip(step.equation.inputs, step.equation.body.inputs, strict=True)
+            direct.update(inner for outer, inner in pairs if outer in direct)
+            _mark_direct(step.program, direct)
+        elif isinstance(step, Unit) and step.kind in ("route", "scale"):
+            if step.inputs and all(v in direct for v in step.inputs):
+                direct.update(step.outputs)
+
+
+def _users(program: Program) -> dict[Value, list[Unit | None]]:
+    """Who uses each value; None for anything but a unit."""
+    users: dict[Value, list[Unit | None]] = defaultdict(list)
+    for step in program.steps:
+        if isinstance(step, Unit):
+            for value in {*step.inputs, *step.constants}:
+                users[value].append(step)
+        elif not isinstance(step, Plain):
+            for atom in step.equation.inputs:
+                users[atom].append(None)
+            users.update(_users(step.program))
+    for atom in program.outputs:
+        users[atom].append(None)
+    return users
+
+
+def _is_rectified(value: Value, users: dict[Value, list[Unit | None]]) -> bool:
+    """Whether all that a value does is go into functions that are 0 for negative arguments."""
+    return bool(users[value]) and all(
+        user is not None and user.family == "elementwise" and user.spec.rectifies
+        for user in users[value]
+    )

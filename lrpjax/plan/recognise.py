@@ -1,0 +1,225 @@
+"""From a settled region to a program of units: who gets which equations, and in what order.
+
+The families are tried in a fixed order (``_FAMILIES``); an equation belongs to the first unit
+that claims it. An equation on a relevance path that no family claims becomes a unit of the kind
+"unsupported", which the plan refuses unless the composite opts into a generic rule.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+
+from lrpjax.plan import affine, elementwise, samples, sums
+from lrpjax.plan.facts import Facts, State
+from lrpjax.plan.graph import Graph
+from lrpjax.plan.units import (
+    Child,
+    Plain,
+    Program,
+    Step,
+    Unit,
+    free_values,
+)
+from lrpjax.primitives import Kind, function_of
+from lrpjax.trace import Atom, Equation, Region, Value
+
+
+def recognise(region: Region, facts: Facts, explained: int = 0) -> Program:
+    """Group a region's equations into units.
+
+    Args:
+        region: a settled region.
+        facts: of its values.
+        explained: how many of its outputs relevance starts from; none in a child region.
+    """
+    graph = Graph(region, facts)
+    steps: list[Step] = []
+    for family in _FAMILIES:
+        for unit in family(graph):
+            graph.claim(_private(unit, graph))
+            steps.append(unit)
+    carried = frozenset(v for unit in steps for v in unit.inputs)
+    steps += [_rest(e, graph, carried) for e in region.equations if not graph.claimed(e)]
+    ends, outputs = _end_constant_outputs(region, facts, explained)
+    steps += ends
+    return Program(region, _ordered(steps, region), outputs)
+
+
+def _private(unit: Unit, graph: Graph) -> list[Equation]:
+    """The equations of a unit that no one else computes.
+
+    An elementwise unit has its own copy of a comparison that is read outside too.
+    """
+    ours = set(unit.equations)
+
+    def is_private(equation: Equation) -> bool:
+        users = (c for out in equation.outputs for c in graph.consumers[out])
+        leaves = any(out in graph.leaving for out in equation.outputs)
+        return not leaves and all(user in ours for user in users)
+
+    return [e for e in unit.equations if _touches_live(e, graph) or is_private(e)]
+
+
+def _unit(
+    graph: Graph,
+    kind: str,
+    family: str,
+    equations: tuple[Equation, ...],
+    inputs: tuple[Value, ...] | None = None,
+    outputs: tuple[Value, ...] | None = None,
+    spec: object = None,
+) -> Unit:
+    """A unit of equations in any order; by default all live values go in and out."""
+    equations = tuple(sorted(equations, key=graph.order.__getitem__))
+    free = free_values(equations)
+    if inputs is None:
+        inputs = tuple(v for v in free if graph.facts[v].live)
+    if outputs is None:
+        outputs = equations[-1].outputs
+    constants = tuple(v for v in free if v not in inputs)
+    return Unit("", kind, family, equations, inputs, outputs, constants, spec)
+
+
+# ---------------------------------------------------------------- the families
+
+
+def _elementwise(graph: Graph) -> Iterator[Unit]:
+    for region in elementwise.find(graph):
+        spec = samples.describe(region, graph)
+        inputs, outputs = (region.root,), region.outputs
+        yield _unit(graph, "elementwise", "elementwise", region.equations, inputs, outputs, spec)
+
+
+def _affine(graph: Graph) -> Iterator[Unit]:
+    for core in graph.region.equations:
+        if graph.claimed(core) or (spec := affine.recognise(core, graph)) is None:
+            continue
+        equations = (*spec.pads, core, *(fold.equation for fold in spec.folds))
+        start = (spec.pads[0] if spec.pads else core).inputs
+        x = start[0 if spec.pads else spec.operand]
+        yield _unit(graph, affine.kind_of(spec), "affine", equations, (x,), None, spec)
+
+
+def _add(graph: Graph) -> Iterator[Unit]:
+    for head in reversed(graph.region.equations):
+        if graph.claimed(head) or not graph.facts[head.outputs[0]].live:
+            continue
+        if (found := sums.add(head, graph)) is None:
+            continue
+        spec, equations = found
+        yield _unit(graph, "add", "add", equations, _dependent(spec, graph), head.outputs, spec)
+
+
+def _dependent(spec: object, graph: Graph) -> tuple[Value, ...]:
+    return tuple(a for _, a in spec.terms if graph.facts[a].state is not State.CONSTANT)
+
+
+def _shift(graph: Graph) -> Iterator[Unit]:
+    for start in graph.region.equations:
+        if graph.claimed(start) or (found := sums.shift(start, graph)) is None:
+            continue
+        kind, spec = found
+        yield _unit(graph, kind, "shift", tuple(f.equation for f in spec.folds), spec=spec)
+
+
+def _remaining(graph: Graph) -> Iterator[Unit]:
+    """One equation each: maxima, routes, stops, registered functions."""
+    for equation in graph.region.equations:
+        if graph.claimed(equation) or not _touches_live(equation, graph):
+            continue
+        if function_of(equation.name) is not None:
+            yield _unit(graph, "custom", "custom", (equation,))
+        elif _is_max(equation):
+            yield _unit(graph, "max", "routing", (equation,))
+        elif equation.kind in (Kind.ROUTE, Kind.SELECT) and _can_route(equation, graph):
+            yield _unit(graph, "route", "routing", (equation,), _carried(equation, graph))
+
+
+def _touches_live(equation: Equation, graph: Graph) -> bool:
+    return any(graph.facts[out].live for out in equation.outputs)
+
+
+def _is_max(equation: Equation) -> bool:
+    return equation.kind is Kind.MAX or equation.name in ("max", "min")
+
+
+def _can_route(equation: Equation, graph: Graph) -> bool:
+    """Indices and predicates must not carry relevance themselves; integers and booleans can't."""
+    live = [a for a in equation.inputs if graph.facts[a].live]
+    return all(jnp.issubdtype(a.dtype, jnp.floating) for a in live)
+
+
+def _carried(equation: Equation, graph: Graph) -> tuple[Value, ...]:
+    """Live operands, and stopped ones beside them: what reaches those ends there, visibly."""
+    dependent = (a for a in equation.inputs if graph.facts[a].state is not State.CONSTANT)
+    return tuple(dict.fromkeys(a for a in dependent if a.inexact))
+
+
+_FAMILIES = (_elementwise, _affine, _add, _shift, _remaining)
+
+
+# ---------------------------------------------------------------- what is left
+
+
+def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Step:
+    """Constants and stopped values are computed; child regions are entered; the rest is unknown."""
+    state = max((graph.facts[a].state for a in equation.inputs), default=State.CONSTANT)
+    if _touches_live(equation, graph):
+        if equation.kind is Kind.REMAT:
+            return Child(equation, recognise(equation.body, graph.facts))
+        return _unit(graph, "unsupported", "generic", (equation,))
+    boundary = state is State.LIVE or any(out in carried for out in equation.outputs)
+    if state is not State.CONSTANT and boundary:
+        return _unit(graph, "stop", "stop", (equation,), ())
+    return Plain(equation, state is not State.CONSTANT)
+
+
+def _end_constant_outputs(
+    region: Region, facts: Facts, explained: int
+) -> tuple[list[Unit], tuple[Atom, ...]]:
+    """Outputs that no relevance passes end in a stop of their own, so that the ledger shows it."""
+    ends, outputs = [], []
+    for i, atom in enumerate(region.outputs):
+        ends_here = i < explained and isinstance(atom, Value) and not facts[atom].live
+        if ends_here:
+            end = Value(atom.shape, atom.dtype)
+            facts[end] = facts[atom]
+            ends.append(Unit("", "stop", "stop", (), (), (end,), (atom,)))
+            atom = end
+        outputs.append(atom)
+    return ends, tuple(outputs)
+
+
+# ---------------------------------------------------------------- order
+
+
+def _ordered(steps: list[Step], region: Region) -> tuple[Step, ...]:
+    """Sort steps so that each runs after what it reads, else in the order of the program."""
+    order = {e: i for i, e in enumerate(region.equations)}
+    reads, makes, first = [], {}, []
+    for i, step in enumerate(steps):
+        equations = step.equations if isinstance(step, Unit) else (step.equation,)
+        outputs = step.outputs if isinstance(step, Unit) else step.equation.outputs
+        makes.update(dict.fromkeys(outputs, i))
+        reads.append(free_values(equations) if equations else step.constants)
+        first.append(min((order[e] for e in equations), default=len(order)))
+    waits_for = [{makes[v] for v in values if v in makes} - {i} for i, values in enumerate(reads)]
+    wanted_by: list[list[int]] = [[] for _ in steps]
+    for i, sources in enumerate(waits_for):
+        for source in sources:
+            wanted_by[source].append(i)
+    ready = [(first[i], i) for i, sources in enumerate(waits_for) if not sources]
+    heapq.heapify(ready)
+    done: list[Step] = []
+    while ready:
+        _, i = heapq.heappop(ready)
+        done.append(steps[i])
+        for j in wanted_by[i]:
+            waits_for[j].discard(i)
+            if not waits_for[j]:
+                heapq.heappush(ready, (first[j], j))
+    assert len(done) == len(steps), "units wait for each other"
+    return tuple(done)

@@ -1,0 +1,73 @@
+"""What an elementwise function does at zero and below, found by trying it on a few numbers.
+
+The function is run when the plan is made, on a handful of scalars, and only where all its
+constants stand in the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from lrpjax import _compat
+from lrpjax.plan.elementwise import CASTS, Pointwise
+from lrpjax.plan.graph import Graph
+from lrpjax.plan.units import ElementwiseSpec
+from lrpjax.trace import Atom, Equation, Literal, Value
+
+_SAMPLES = (0.0, -1e-3, -1.0, -1e3)
+_IDENTITIES = frozenset("broadcast_in_dim reshape squeeze expand_dims".split())
+
+
+class _Unknown(Exception):
+    """A constant whose value doesn't stand in the program."""
+
+
+def describe(region: Pointwise, graph: Graph) -> ElementwiseSpec:
+    """f(0) of each output, and whether f is 0 for negative arguments; None where unknown."""
+    argument = np.asarray(_SAMPLES, dtype=region.root.dtype)
+    try:
+        with jax.ensure_compile_time_eval():
+            env = _run(region.equations, {region.root: argument}, graph)
+            values = [np.asarray(env[out], dtype=np.float64) for out in region.outputs]
+    except _Unknown:
+        return ElementwiseSpec((None,) * len(region.outputs), rectifies=False)
+    return ElementwiseSpec(
+        tuple(float(v[0]) for v in values), rectifies=all(not v[1:].any() for v in values)
+    )
+
+
+def _run(equations: Iterable[Equation], env: dict[Value, Any], graph: Graph) -> dict[Value, Any]:
+    for equation in equations:
+        inputs = [_read(atom, env, graph) for atom in equation.inputs]
+        env.update(zip(equation.outputs, _apply(equation, inputs, graph), strict=True))
+    return env
+
+
+def _apply(equation: Equation, inputs: list[Any], graph: Graph) -> list[Any]:
+    if equation.name in _IDENTITIES:
+        return inputs[:1]
+    if equation.body is not None:
+        env = _run(equation.body.equations, dict(zip(equation.body.inputs, inputs, strict=True)), graph)
+        return [_read(atom, env, graph) for atom in equation.body.outputs]
+    return _compat.bind(
+        equation.primitive, inputs, equation.params, equation.context, equation.source_info
+    )
+
+
+def _read(atom: Atom, env: dict[Value, Any], graph: Graph) -> Any:
+    """An operand's value; a constant made from literals is worked out on the way."""
+    if isinstance(atom, Literal):
+        return np.full(len(_SAMPLES), atom.value, dtype=atom.dtype)
+    if atom not in env:
+        equation = graph.producer.get(atom)
+        simple = equation is not None and (
+            equation.name in _IDENTITIES | CASTS or not any(a.shape for a in equation.inputs)
+        )
+        if not simple:
+            raise _Unknown
+        _run((equation,), env, graph)
+    return env[atom]

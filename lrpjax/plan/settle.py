@@ -1,0 +1,123 @@
+"""Settle what the trace left open: which custom calls stay whole, and implicit broadcasts.
+
+A call with derivatives of its own that is one elementwise function stays whole: it is bound as it
+is, so its derivative is the author's (inlining relu would make its gradient at 0 one half).
+Any other is inlined for its layers to be recognised. Operands that a primitive would broadcast
+by itself are broadcast by an equation of their own, so that every elementwise primitive and every
+sum has live operands of its output's shape.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lrpjax import _compat
+from lrpjax.plan.elementwise import is_pointwise, roots
+from lrpjax.plan.facts import Facts
+from lrpjax.primitives import Kind
+from lrpjax.trace import Atom, Equation, Region, TracedFunction, Value
+
+
+@dataclasses.dataclass(frozen=True)
+class Settled:
+    """A program ready for recognition.
+
+    Attributes:
+        region: the program; equations with a body are whole calls or child regions.
+        facts: the facts of all its values.
+        inlined_custom: a call with derivatives of its own was inlined, so that this program's
+            plain derivative may differ from the author's.
+    """
+
+    region: Region
+    facts: Facts
+    inlined_custom: bool
+
+
+def settle(traced: TracedFunction) -> Settled:
+    """Settle a traced program and derive its facts."""
+    facts = Facts(traced.region, traced.explained)
+    settler = _Settler(facts)
+    region = settler.region(traced.region)
+    return Settled(region, facts, settler.inlined_custom)
+
+
+class _Settler:
+    def __init__(self, facts: Facts):
+        self.facts = facts
+        self.inlined_custom = False
+        self.alias: dict[Value, Atom] = {}
+
+    def read(self, atom: Atom) -> Atom:
+        while isinstance(atom, Value) and atom in self.alias:
+            atom = self.alias[atom]
+        return atom
+
+    def region(self, region: Region) -> Region:
+        equations: list[Equation] = []
+        for equation in region.equations:
+            self.append(equation, equations)
+        outputs = tuple(self.read(atom) for atom in region.outputs)
+        return Region(region.inputs, outputs, tuple(equations))
+
+    def append(self, equation: Equation, equations: list[Equation]) -> None:
+        inputs = tuple(self.read(atom) for atom in equation.inputs)
+        equation = dataclasses.replace(equation, inputs=inputs)
+        live = any(self.facts[atom].live for atom in inputs)
+        if not live or equation.body is None:
+            equations.append(self.broadcast_operands(equation, equations) if live else equation)
+        elif equation.kind is Kind.REMAT:
+            equations.append(dataclasses.replace(equation, body=self.region(equation.body)))
+        elif self.is_elementwise(equation):
+            equations.append(equation)
+        else:
+            self.splice(equation, equations)
+
+    def splice(self, equation: Equation, equations: list[Equation]) -> None:
+        """Put a call's body in its place; its bodies are never shared, so nothing is renamed."""
+        self.inlined_custom = True
+        body = equation.body
+        self.alias.update(zip(body.inputs, equation.inputs, strict=True))
+        for inner in body.equations:
+            self.append(inner, equations)
+        self.alias.update(zip(equation.outputs, map(self.read, body.outputs), strict=True))
+
+    def is_elementwise(self, equation: Equation) -> bool:
+        """Whether a call is a scalar function of its one live operand, element by element."""
+        body = equation.body
+        live = [v for v in body.inputs if self.facts[v].live]
+        if len(live) != 1 or not all(map(_is_plain, body.equations)):
+            return False
+        root = roots(body.equations, self.facts)
+        return all(isinstance(o, Value) and root.get(o) is live[0] for o in body.outputs)
+
+    def broadcast_operands(self, equation: Equation, equations: list[Equation]) -> Equation:
+        """Make the broadcasts of live operands explicit."""
+        if not is_pointwise(equation) or equation.outputs[0].shape == ():
+            return equation
+        shape = equation.outputs[0].shape
+        inputs = list(equation.inputs)
+        for i, atom in enumerate(inputs):
+            if self.facts[atom].live and atom.shape != shape:
+                inputs[i] = Value(shape, atom.dtype)
+                primitive, params = _compat.broadcast(atom.shape, shape)
+                equations.append(
+                    dataclasses.replace(
+                        equation,
+                        primitive=primitive,
+                        inputs=(atom,),
+                        outputs=(inputs[i],),
+                        params=params,
+                    )
+                )
+                self.facts[inputs[i]] = dataclasses.replace(
+                    self.facts[atom], varies=frozenset(range(len(shape)))
+                )
+        return dataclasses.replace(equation, inputs=tuple(inputs))
+
+
+def _is_plain(equation: Equation) -> bool:
+    """Elementwise, or building a constant for it, in calls of calls too."""
+    if equation.body is not None:
+        return all(map(_is_plain, equation.body.equations))
+    return is_pointwise(equation) or equation.name == "broadcast_in_dim"

@@ -1,0 +1,176 @@
+"""What a unit is: a group of equations that gets one rule, and what its rule needs to know."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from lrpjax.trace import Atom, Equation, Region, Value
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fold:
+    """One equation that folds into the linear core before it.
+
+    Attributes:
+        constant: the atom it multiplies with or adds; None for changes of layout and negation.
+        live: which operand of the equation is the live one.
+        varies: the axes along which the constant's elements may differ.
+    """
+
+    equation: Equation
+    constant: Atom | None
+    live: int
+    varies: frozenset[int] = frozenset()
+
+    @property
+    def is_layout(self) -> bool:
+        """Whether it only moves or casts elements."""
+        return self.equation.name not in ("add", "add_any", "sub", "mul", "div", "neg")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AffineSpec:
+    """z = (W·s)x + b: a linear core, the zero pads in front of it and what folds behind it.
+
+    Attributes:
+        core: the linear equation.
+        operand: which of its inputs is the dependent one.
+        weights: which of its inputs holds the weights; None for sums.
+        pads: constant-zero pads in front, in order.
+        folds: scales, shifts and changes of layout behind, in order.
+        signed: whether the signs of the weights are known (a sum's are), as the signed rules need.
+        nonnegative: the input has no negative element.
+        overlapping: a convolution whose windows overlap.
+    """
+
+    core: Equation
+    operand: int
+    weights: int | None
+    pads: tuple[Equation, ...] = ()
+    folds: tuple[Fold, ...] = ()
+    signed: bool = True
+    nonnegative: bool = False
+    overlapping: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShiftSpec:
+    """y = s·x + t with constant s, t: scales and shifts with no core in front."""
+
+    folds: tuple[Fold, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AddSpec:
+    """A signed sum of operands; constants among them are part of the bias.
+
+    ``terms`` are (sign, atom) in the order of the program.
+    """
+
+    terms: tuple[tuple[int, Atom], ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ElementwiseSpec:
+    """A scalar function of each element.
+
+    Attributes:
+        at_zero: f(0) of each output where it is known when the program is traced, else None.
+        rectifies: f is 0 for every negative argument, as far as samples show.
+    """
+
+    at_zero: tuple[float | None, ...]
+    rectifies: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Unit:
+    """A group of equations that gets one rule.
+
+    Attributes:
+        layer: its name, as patterns match it.
+        kind: the keyword of :class:`lrpjax.Composite` that gives it a rule, or "route", "stop",
+            "custom" (a registered relevance function) or "unsupported" (the generic fallback).
+        family: the method of a rule that serves it.
+        equations: in the order of the program.
+        inputs: the operands that relevance goes to.
+        constants: all else that the equations read.
+        outputs: the live results that are used outside.
+        spec: what its family's rules need to know.
+        aliases: further names that patterns match: the modules folded in.
+        folded: what was folded in, for a person to read.
+        index: its place in the plan.
+        first: no other layer with weights lies between it and the explained input.
+        last: no other layer with weights lies between it and the outputs.
+        direct: its input is the explained input, at most moved or scaled.
+        rectified: all its outputs go into functions that are 0 for negative arguments.
+        rule: the rule it gets.
+        reason: why that rule, and whether it can blow relevance up.
+    """
+
+    layer: str
+    kind: str
+    family: str
+    equations: tuple[Equation, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    constants: tuple[Value, ...] = ()
+    spec: Any = None
+    aliases: tuple[str, ...] = ()
+    folded: tuple[str, ...] = ()
+    index: int = -1
+    first: bool = False
+    last: bool = False
+    direct: bool = False
+    rectified: bool = False
+    rule: Any = None
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plain:
+    """An equation that no relevance passes: it is simply computed.
+
+    ``stopped`` is set where it depends on the explained input all the same.
+    """
+
+    equation: Equation
+    stopped: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Child:
+    """A region within the region: the body of a ``remat`` call."""
+
+    equation: Equation
+    program: Program
+
+
+Step = Unit | Plain | Child
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """A region with its equations grouped into steps, in an order they can be run in."""
+
+    region: Region
+    steps: tuple[Step, ...]
+    outputs: tuple[Atom, ...]
+
+    def units(self) -> tuple[Unit, ...]:
+        """All units, those of child regions included, in the order of the program."""
+        found: list[Unit] = []
+        for step in self.steps:
+            if isinstance(step, Unit):
+                found.append(step)
+            elif isinstance(step, Child):
+                found.extend(step.program.units())
+        return tuple(found)
+
+
+def free_values(equations: tuple[Equation, ...]) -> tuple[Value, ...]:
+    """The values that equations read and don't make, in the order of their use."""
+    made = {out for e in equations for out in e.outputs}
+    read = dict.fromkeys(a for e in equations for a in e.inputs if isinstance(a, Value))
+    return tuple(value for value in read if value not in made)

@@ -1,0 +1,200 @@
+"""An affine unit's linear map, for any weights: forward, transpose, stacked, and unweighted.
+
+The map is rebuilt from the unit's core and pads in at least float32, whatever the model's dtype.
+All arrays are in the layout of the core's own output; scales behind it are in the weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from lrpjax.plan.layout import CoreAxes, core_axes, squash, to_core
+from lrpjax.plan.units import AffineSpec, Fold, Unit
+from lrpjax.rewrite.contraction import (
+    contract,
+    count_conv,
+    count_dot,
+    stack,
+    sum_to,
+    unstack,
+)
+from lrpjax.rewrite.run import bind
+from lrpjax.rules import views
+from lrpjax.rules.views import at_least_float32 as wide
+from lrpjax.trace import Atom, Literal, Value
+
+Array = Any
+Env = Mapping[Value, Array]
+
+
+def affine_view(unit: Unit, env: Env, relevance: Array) -> tuple[views.Affine, Array]:
+    """An affine unit as its rules see it, and the relevance of its output in the core's layout."""
+    core = _Core(unit.spec, env, unit.inputs[0].shape)
+    scale, bias = core.folded()
+    view = views.Affine(
+        x=wide(env[unit.inputs[0]]),
+        z=to_core(wide(env[unit.outputs[0]]), unit.spec.folds),
+        weights=core.weights(scale),
+        bias=bias,
+        nonnegative=unit.spec.nonnegative,
+        apply=core.apply,
+        transpose=core.transpose,
+        pair=core.pair,
+        pair_transpose=core.pair_transpose,
+        count=core.count,
+        count_transpose=core.count_transpose,
+        one_example=core.one_example,
+    )
+    return view, to_core(wide(relevance), unit.spec.folds)
+
+
+def scale_and_shift(fold: Fold, constant: Array | None) -> tuple[Array, Array]:
+    """The s and t of an equation y = s·x + t."""
+    match fold.equation.name:
+        case "mul":
+            return constant, 0.0
+        case "div":
+            return 1 / constant, 0.0
+        case "neg":
+            return -1.0, 0.0
+        case "sub":
+            return (1.0, -constant) if fold.live == 0 else (-1.0, constant)
+        case _:
+            return 1.0, constant
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Core:
+    spec: AffineSpec
+    env: Env
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> Any:
+        return jnp.promote_types(self.spec.core.outputs[0].dtype, jnp.float32)
+
+    @property
+    def axes(self) -> CoreAxes:
+        return core_axes(self.spec.core, self.spec.operand)
+
+    def read(self, atom: Atom) -> Array:
+        if isinstance(atom, Literal):
+            return jnp.asarray(atom.value, self.dtype)
+        return self.env[atom].astype(self.dtype)
+
+    # ------------------------------------------------------------ what is folded in
+
+    def folded(self) -> tuple[Array, Array]:
+        """The scale s and bias b, in the core's layout, with size 1 along constant axes."""
+        scale, bias = jnp.ones((), self.dtype), jnp.zeros((), self.dtype)
+        for i, fold in enumerate(self.spec.folds):
+            if fold.is_layout:
+                continue
+            constant = None
+            if fold.constant is not None:
+                small = squash(self.read(fold.constant), fold.varies)
+                constant = to_core(small, self.spec.folds[:i])
+            s, t = scale_and_shift(fold, constant)
+            scale, bias = scale * s, bias * s + t
+        return scale, bias
+
+    def weights(self, scale: Array) -> Array:
+        """W·s, as the core's operand holds it; for a sum, s itself."""
+        if self.spec.weights is None:
+            return scale
+        w = self.read(self.spec.core.inputs[self.spec.weights])
+        if scale.ndim == 0:
+            return w * scale
+        features = self.axes.features
+        kept = scale.transpose(
+            [*features, *(axis for axis in range(scale.ndim) if axis not in features)]
+        ).reshape(tuple(scale.shape[axis] for axis in features))
+        order = np.argsort(list(features.values()))
+        others = [axis for axis in range(w.ndim) if axis not in features.values()]
+        return w * jnp.expand_dims(kept.transpose([int(i) for i in order]), others)
+
+    # ------------------------------------------------------------ the map
+
+    def pad(self, x: Array) -> Array:
+        for equation in self.spec.pads:
+            x = lax.pad(x, jnp.zeros((), x.dtype), equation.params["padding_config"])
+        return x
+
+    def apply(self, x: Array, w: Array) -> Array:
+        """Wx for any weights; x may have size 1 along batch axes."""
+        spec, padded = self.spec, self.pad(x)
+        if spec.weights is None:
+            inputs = list(spec.core.inputs)
+            inputs = [padded if i == spec.operand else self._raw(a) for i, a in enumerate(inputs)]
+            return bind(spec.core, inputs)[0] * w
+        operands = (padded, w) if spec.operand == 0 else (w, padded)
+        return contract(spec.core, *operands)
+
+    def _raw(self, atom: Atom) -> Array:
+        return atom.value if isinstance(atom, Literal) else self.env[atom]
+
+    def transpose(self, c: Array, w: Array) -> Array:
+        """Wᵀc, of the input's shape."""
+        return self._transposed(lambda x: self.apply(x, w), self.shape, c)
+
+    def _transposed(self, linear: Any, shape: tuple[int, ...], c: Array) -> Array:
+        return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, self.dtype))(c)[0]
+
+    # ------------------------------------------------------------ two maps in one call
+
+    def pair(self, x1: Array, w1: Array, x2: Array, w2: Array) -> Array:
+        """W₁x₁ + W₂x₂: stacked along the axis that is summed over, where there is one."""
+        if not self._stackable:
+            return self.apply(x1, w1) + self.apply(x2, w2)
+        axis, w_axis = self.axes.contraction
+        stacked = stack(x1, x2, axis, self.axes.groups)
+        return self.apply(stacked, jnp.concatenate([w1, w2], w_axis))
+
+    def pair_transpose(self, c: Array, w1: Array, w2: Array) -> tuple[Array, Array]:
+        """(W₁ᵀc, W₂ᵀc), stacked likewise."""
+        if not self._stackable:
+            return self.transpose(c, w1), self.transpose(c, w2)
+        axis, w_axis = self.axes.contraction
+        w = jnp.concatenate([w1, w2], w_axis)
+        shape = tuple(n * (1 + (i == axis)) for i, n in enumerate(self.shape))
+        both = self._transposed(lambda x: self.apply(x, w), shape, c)
+        return unstack(both, axis, self.axes.groups)
+
+    @property
+    def _stackable(self) -> bool:
+        contraction = self.axes.contraction
+        if contraction is None:
+            return False
+        return all(p.params["padding_config"][contraction[0]] == (0, 0, 0) for p in self.spec.pads)
+
+    # ------------------------------------------------------------ without weights
+
+    def count(self, x: Array) -> Array:
+        """Σx over the inputs of each output, at size 1 along axes that all outputs share."""
+        if self.spec.weights is None:
+            return self.apply(x, jnp.ones((), self.dtype))
+        if self.axes.contraction is None:
+            w = self.spec.core.inputs[self.spec.weights]
+            return self.apply(x, jnp.ones(w.shape, self.dtype))
+        count = count_dot if self.spec.core.name == "dot_general" else count_conv
+        return count(self.spec.core, self.spec.operand, self.pad(x))
+
+    def count_transpose(self, c: Array) -> Array:
+        """The transpose of :meth:`count`, of relevance of all outputs."""
+        like = jax.ShapeDtypeStruct(self.shape, self.dtype)
+        out = jax.eval_shape(self.count, like)
+        return jax.linear_transpose(self.count, like)(sum_to(c, out.shape))[0]
+
+    def one_example(self, x: Array) -> Array:
+        """Cut to one along the batch axes, where x is the same along them."""
+        same = range(len(self.shape) - x.ndim) if x.ndim else range(len(self.shape))
+        ones = [a for a in self.axes.batch if a in same or x.shape[a - len(self.shape)] == 1]
+        shape = tuple(1 if a in ones else n for a, n in enumerate(self.shape))
+        return jnp.broadcast_to(x, shape)

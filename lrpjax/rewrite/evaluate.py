@@ -1,0 +1,123 @@
+"""Run a planned program so that its cotangents are relevance.
+
+Each unit is a ``custom_vjp``: forward, the model's own primitives; backward, its rule. JAX does
+the rest: residuals, the order of the backward pass, sums where a value was used twice, remat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lrpjax.plan.units import Child, Plain, Program, Unit
+from lrpjax.rewrite.probes import Probe, answer
+from lrpjax.rewrite.run import bind, run
+from lrpjax.rewrite.views import view
+from lrpjax.rules import Rule, Stop
+from lrpjax.rules.base import Split, total
+from lrpjax.rules.views import at_least_float32 as wide
+from lrpjax.trace import Atom, Literal, Value
+
+Array = Any
+Env = dict[Value, Array]
+
+
+def evaluate(program: Program, env: Mapping[Value, Array], probes: Mapping[int, Probe]) -> list:
+    """The outputs of a program; under ``jax.vjp`` their cotangents are shared by the rules.
+
+    Args:
+        program: units with their rules.
+        env: the values of the region's inputs.
+        probes: what each unit takes along, by its index in the plan.
+    """
+    known = dict(env)
+    for step in program.steps:
+        match step:
+            case Plain():
+                inputs = [_read(atom, known) for atom in step.equation.inputs]
+                inputs = map(lax.stop_gradient, inputs) if step.stopped else inputs
+                results = bind(step.equation, inputs)
+                known.update(zip(step.equation.outputs, results, strict=True))
+            case Child():
+                results = _child(step, known, probes)
+                known.update(zip(step.equation.outputs, results, strict=True))
+            case Unit():
+                results = _unit(step, known, probes.get(step.index, {}))
+                known.update(zip(step.outputs, results, strict=True))
+    return [_read(atom, known) for atom in program.outputs]
+
+
+def _read(atom: Atom, env: Mapping[Value, Array]) -> Array:
+    return jnp.asarray(atom.value, atom.dtype) if isinstance(atom, Literal) else env[atom]
+
+
+def _child(step: Child, env: Env, probes: Mapping[int, Probe]) -> list[Array]:
+    """A remat region, rebuilt through the public function with the author's own policy."""
+    params, body = step.equation.params, step.equation.body
+
+    def forward(inputs: list[Array], inside: dict[int, Probe]) -> list[Array]:
+        local = {**env, **dict(zip(body.inputs, inputs, strict=True))}
+        return evaluate(step.program, local, inside)
+
+    region = jax.checkpoint(forward, policy=params["policy"], prevent_cse=params["prevent_cse"])
+    inputs = [_read(atom, env) for atom in step.equation.inputs]
+    inside = {u.index: probes[u.index] for u in step.program.units() if u.index in probes}
+    return region(inputs, inside)
+
+
+def _unit(unit: Unit, env: Env, probe: Probe) -> tuple[Array, ...]:
+    """Run a unit; everything its backward pass needs is an argument, so that nothing leaks."""
+    inputs = tuple(env[v] for v in unit.inputs)
+    constants = tuple(lax.stop_gradient(env[v]) for v in unit.constants)
+    if not inputs and not probe:
+        return _forward(unit, inputs, constants)
+    return _as_custom_vjp(unit)(unit.rule, inputs, constants, probe)
+
+
+def _as_custom_vjp(unit: Unit) -> Any:
+    @jax.custom_vjp
+    def call(rule: Rule, inputs: tuple, constants: tuple, probe: Probe) -> tuple[Array, ...]:
+        return _forward(unit, inputs, constants)
+
+    def forward(rule: Rule, inputs: tuple, constants: tuple, probe: Probe) -> tuple[Any, Any]:
+        outputs = _forward(unit, inputs, constants)
+        return outputs, (rule, inputs, constants, outputs, probe)
+
+    def backward(residuals: Any, relevance: tuple[Array, ...]) -> tuple[Any, ...]:
+        rule, inputs, constants, outputs, probe = residuals
+        env = dict(zip(unit.constants, constants, strict=True))
+        env.update(zip(unit.inputs, inputs, strict=True))
+        env.update(zip(unit.outputs, outputs, strict=True))
+        split = share(unit, rule, env, relevance)
+        given = tuple(
+            r.astype(x.dtype).reshape(x.shape)
+            for r, x in zip(split.relevance, inputs, strict=True)
+        )
+        return None, given, None, answer(probe, unit, split, relevance)
+
+    call.defvjp(forward, backward)
+    return call
+
+
+def _forward(unit: Unit, inputs: tuple, constants: tuple) -> tuple[Array, ...]:
+    env = dict(zip(unit.constants, constants, strict=True))
+    env.update(zip(unit.inputs, inputs, strict=True))
+    results = run(unit.equations, env)
+    if not unit.equations:  # a constant output of the program
+        results.update(zip(unit.outputs, constants, strict=True))
+    return tuple(results[v] for v in unit.outputs)
+
+
+def share(unit: Unit, rule: Rule, env: Env, relevance: tuple[Array, ...]) -> Split:
+    """Share the relevance of a unit's outputs among its inputs, by its rule."""
+    if isinstance(rule, Stop):
+        floats = [wide(r) for r, v in zip(relevance, unit.outputs, strict=True) if v.inexact]
+        zeros = tuple(jnp.zeros(v.shape, v.dtype) for v in unit.inputs)
+        return Split(zeros, stopped=lambda: sum(map(total, floats)) + 0.0)
+    seen, seen_relevance = view(unit, env, relevance)
+    return getattr(rule, unit.family)(seen, seen_relevance)
+

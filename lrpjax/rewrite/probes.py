@@ -1,0 +1,79 @@
+"""Probes: zeros that a unit takes along, whose cotangents carry what its backward reports.
+
+Because a report travels as a cotangent it works wherever relevance does: under ``remat`` and
+``vmap``, and once per iteration of a scan.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+
+from lrpjax.plan.units import Unit
+from lrpjax.rules.base import Split
+
+Array = Any
+
+#: What a report holds, in this order: the columns of the ledger.
+COLUMNS = (
+    "relevance_in",
+    "relevance_out",
+    "bias",
+    "stabiliser",
+    "stopped",
+    "remainder",
+    "magnitude",
+)
+
+Probe = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Probing:
+    """Which units report: all of them for the ledger, some for taps."""
+
+    ledger: bool = False
+    taps: frozenset[int] = frozenset()
+
+    def probe(self, unit: Unit) -> Probe:
+        """The zeros that a unit takes along; empty for one that isn't asked."""
+        probe: Probe = {}
+        if self.ledger:
+            probe["report"] = jnp.zeros(len(COLUMNS), _dtype(unit))
+        if unit.index in self.taps:
+            probe["tap"] = tuple(jnp.zeros(v.shape, v.dtype) for v in unit.outputs if v.inexact)
+        return probe
+
+
+def answer(
+    probe: Probe, unit: Unit, split: Split, relevance: tuple[Array, ...]
+) -> dict[str, Any]:
+    """The cotangents of a unit's probe."""
+    floats = tuple(r for r, v in zip(relevance, unit.outputs, strict=True) if v.inexact)
+    answers: dict[str, Any] = {}
+    if "report" in probe:
+        answers["report"] = _report(_dtype(unit), split, floats)
+    if "tap" in probe:
+        answers["tap"] = floats
+    return answers
+
+
+def _dtype(unit: Unit) -> Any:
+    dtypes = [v.dtype for v in (*unit.outputs, *unit.inputs) if v.inexact]
+    return jnp.result_type(jnp.float32, *dtypes) if dtypes else jnp.float32
+
+
+def _report(dtype: Any, split: Split, relevance: tuple[Array, ...]) -> Array:
+    arrived = [r.astype(dtype) for r in relevance]
+    entries = (
+        sum(jnp.sum(r) for r in arrived),
+        sum(jnp.sum(r.astype(dtype)) for r in split.relevance),
+        split.bias(),
+        split.stabiliser(),
+        split.stopped(),
+        split.remainder(),
+        sum(jnp.sum(jnp.abs(r)) for r in arrived),
+    )
+    return jnp.stack([jnp.asarray(entry, dtype) for entry in entries])

@@ -1,0 +1,39 @@
+"""Run equations as the program would: the same primitives, in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lrpjax import _compat
+from lrpjax.trace import Atom, Equation, Literal, Value
+
+
+def run(
+    equations: Iterable[Equation],
+    env: Mapping[Value, Any],
+    literals: Mapping[Literal, Any] | None = None,
+) -> dict[Value, Any]:
+    """The values of everything that equations read and make.
+
+    Args:
+        equations: in an order they can be run in.
+        env: the values of what they read.
+        literals: other values for scalars that stand in the program.
+    """
+    known = dict(env)
+    replaced = literals or {}
+
+    def read(atom: Atom) -> Any:
+        return replaced.get(atom, atom.value) if isinstance(atom, Literal) else known[atom]
+
+    for equation in equations:
+        known.update(zip(equation.outputs, bind(equation, map(read, equation.inputs)), strict=True))
+    return known
+
+
+def bind(equation: Equation, inputs: Iterable[Any]) -> list[Any]:
+    """Run one equation; a call with derivatives of its own is bound whole."""
+    return _compat.bind(
+        equation.primitive, list(inputs), equation.params, equation.context, equation.source_info
+    )

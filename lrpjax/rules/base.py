@@ -1,0 +1,176 @@
+"""What a rule is: numeric leaves, a formula for each family of units it fits, and arithmetic.
+
+A rule is a frozen dataclass and a pytree: its numbers are traced, mapped over and differentiated;
+its structure is static. It fits a family of units by having a method of the family's name
+(``affine``, ``shift``, ``add``, ``elementwise``, ``routing``, ``generic``), which takes what the
+family knows of the unit and the relevance of its output, and returns :class:`Split`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrpjax.errors import PlanError
+
+Array = Any
+
+
+def nothing() -> Array:
+    """The share of something that takes none."""
+    return jnp.zeros(())
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """How a unit's relevance was shared out.
+
+    Attributes:
+        relevance: one array per input of the unit.
+        bias, stabiliser, stopped, remainder: functions giving what each of them took, a scalar;
+            called only when the ledger is kept.
+    """
+
+    relevance: tuple[Array, ...]
+    bias: Callable[[], Array] = nothing
+    stabiliser: Callable[[], Array] = nothing
+    stopped: Callable[[], Array] = nothing
+    remainder: Callable[[], Array] = nothing
+
+
+class Rule:
+    """A way to share the relevance of a unit's output among its inputs."""
+
+    #: The signs of the weights must be known: a registered linear primitive doesn't fit.
+    needs_signs = False
+
+    def __init_subclass__(cls) -> None:
+        if not cls.__name__.startswith("_"):
+            _RULES[cls.__name__] = cls
+
+    def misfit(self, unit: Any) -> str | None:
+        """Why the rule doesn't fit a unit, or None where it does."""
+        if not hasattr(self, unit.family):
+            return f"{type(self).__name__} has no formula for {unit.kind} units"
+        if self.needs_signs and not unit.spec.signed:
+            return f"{type(self).__name__} needs weights of known sign"
+        return None
+
+    def unbounded(self, unit: Any) -> str | None:
+        """Why relevance may grow without bound through the unit, or None where it can't.
+
+        The invariant: whenever R′ = y ⊙ c′ with bounded c′, the rule gives R = x ⊙ c with
+        bounded c.
+        """
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rule as JSON: its name and its numbers."""
+        fields = {f.name: _jsonable(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {"rule": type(self).__name__, **fields}
+
+
+_RULES: dict[str, type[Rule]] = {}
+
+R = TypeVar("R", bound=type)
+
+
+def rule(cls: R) -> R:
+    """Make a class a rule: a frozen dataclass and a pytree with its non-string fields as leaves.
+
+    Values are checked where a user builds a rule from numbers, never when JAX rebuilds one.
+    """
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(cls)
+    leaves = tuple(f.name for f in fields if f.type not in ("str", str))
+    static = tuple(f.name for f in fields if f.type in ("str", str))
+
+    def flatten(self: Any) -> tuple[list[tuple[Any, Any]], tuple]:
+        keyed = [(jax.tree_util.GetAttrKey(n), getattr(self, n)) for n in leaves]
+        return keyed, tuple(getattr(self, n) for n in static)
+
+    def unflatten(aux: tuple, children: Any) -> Any:
+        new = object.__new__(cls)
+        for name, value in [*zip(leaves, children, strict=True), *zip(static, aux, strict=True)]:
+            object.__setattr__(new, name, value)
+        return new
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    return cls
+
+
+def from_dict(data: Any) -> Rule:
+    """Build a rule from what :meth:`Rule.to_dict` gave.
+
+    Raises:
+        PlanError: for an unknown rule or field, or an impossible value.
+    """
+    if not isinstance(data, dict) or "rule" not in data:
+        raise PlanError(f'a rule is written as {{"rule": name, …}}; got {data!r}')
+    name, values = data["rule"], {k: v for k, v in data.items() if k != "rule"}
+    if name not in _RULES:
+        raise PlanError(f"no rule is called {name!r}; there are {', '.join(sorted(_RULES))}")
+    known = {f.name for f in dataclasses.fields(_RULES[name])}
+    if unknown := set(values) - known:
+        raise PlanError(f"{name} takes {sorted(known) or 'no arguments'}; got {sorted(unknown)}")
+    arrays = {k: np.asarray(v) if isinstance(v, list) else v for k, v in values.items()}
+    return _RULES[name](**arrays)
+
+
+def all_rules() -> tuple[type[Rule], ...]:
+    """Every kind of rule there is."""
+    return tuple(_RULES.values())
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    return np.asarray(value).tolist()
+
+
+def concrete(value: Any) -> bool:
+    """Whether a number's value can be looked at: Python and NumPy numbers and arrays."""
+    return isinstance(value, (int, float, np.ndarray, np.generic))
+
+
+def check_nonnegative(owner: Any, **values: Any) -> None:
+    """Refuse concrete negative or non-numeric values."""
+    for name, value in values.items():
+        if isinstance(value, (str, bytes, bool)) or value is None:
+            raise PlanError(f"{type(owner).__name__}: {name} is a number; got {value!r}")
+        if concrete(value) and not np.all(np.asarray(value) >= 0):
+            raise PlanError(f"{type(owner).__name__}: {name} must not be negative; got {value!r}")
+
+
+# ---------------------------------------------------------------- arithmetic
+
+
+def stabilise(z: Array, epsilon: Array) -> Array:
+    """S(z) = z + ε·sign(z), with sign(0) = +1."""
+    return z + jnp.where(z >= 0, epsilon, -jnp.asarray(epsilon)).astype(z.dtype)
+
+
+def divide(a: Array, b: Array) -> Array:
+    """a / b; zero where b is zero, or too small for its reciprocal to be a number."""
+    tiny = jnp.abs(b) < jnp.finfo(b.dtype).tiny
+    return jnp.where(tiny, 0, a / jnp.where(tiny, 1, b))
+
+
+def positive(a: Array) -> Array:
+    """a⁺ = max(a, 0)."""
+    return jnp.where(a > 0, a, 0)
+
+
+def negative(a: Array) -> Array:
+    """a⁻ = min(a, 0)."""
+    return jnp.where(a < 0, a, 0)
+
+
+def total(a: Array) -> Array:
+    """The sum over all elements."""
+    return jnp.sum(a)

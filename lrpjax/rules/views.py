@@ -1,0 +1,153 @@
+"""What the rules of each family see of a unit: arrays and linear maps, no program.
+
+All arithmetic is in at least float32: in float16, 0·(1/ε) is NaN.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from lrpjax.rules.base import negative, positive
+
+Array = Any
+LinearMap = Callable[[Array, Array], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine:
+    """z = Wx + b, in the layout of the linear core's own output.
+
+    Attributes:
+        x: the input.
+        z: the output, bias included.
+        weights: W as the core's operand holds it, scales folded in; for a sum, the scale of
+            each output (the weights themselves are one).
+        bias: b, broadcastable to z.
+        nonnegative: x has no negative element.
+        apply: (x, W) → Wx without bias.
+        transpose: (c, W) → Wᵀc.
+        pair: (x₁, W₁, x₂, W₂) → W₁x₁ + W₂x₂, in one call where the core allows it.
+        pair_transpose: (c, W₁, W₂) → (W₁ᵀc, W₂ᵀc), likewise.
+        count: x → Σx over the inputs of each output: every weight is one.
+        count_transpose: c → its transpose.
+        one_example: an array like x, cut to one along the axes that the map doesn't mix, where
+            it is the same along them (a single number, a bound without a batch axis).
+    """
+
+    x: Array
+    z: Array
+    weights: Array
+    bias: Array
+    nonnegative: bool
+    apply: LinearMap
+    transpose: LinearMap
+    pair: Callable[[Array, Array, Array, Array], Array]
+    pair_transpose: Callable[[Array, Array, Array], tuple[Array, Array]]
+    count: Callable[[Array], Array]
+    count_transpose: Callable[[Array], Array]
+    one_example: Callable[[Array], Array]
+
+    def plus(self) -> Array:
+        """x⁺W⁺ + x⁻W⁻: the positive contributions to each output, without the bias."""
+        return self._parts(positive, negative)
+
+    def minus(self) -> Array:
+        """x⁺W⁻ + x⁻W⁺: the negative contributions to each output, without the bias."""
+        return self._parts(negative, positive)
+
+    def _parts(self, with_positive: Callable, with_negative: Callable) -> Array:
+        if self.nonnegative:
+            return self.apply(self.x, with_positive(self.weights))
+        return self.pair(
+            positive(self.x),
+            with_positive(self.weights),
+            negative(self.x),
+            with_negative(self.weights),
+        )
+
+    def share(self, c: Array, for_positive: Array, for_negative: Array) -> Array:
+        """x⁺ ⊙ W₁ᵀc + x⁻ ⊙ W₂ᵀc for the weights seen by positive and by negative inputs."""
+        if self.nonnegative:
+            return self.x * self.transpose(c, for_positive)
+        up, down = self.pair_transpose(c, for_positive, for_negative)
+        return positive(self.x) * up + negative(self.x) * down
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """y = s·x + t, element by element.
+
+    Attributes:
+        y: the output.
+        scaled: s·x.
+        shift: t, broadcastable to y.
+    """
+
+    y: Array
+    scaled: Array
+    shift: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Sum:
+    """y = Σ a_i, each operand with its sign already.
+
+    Attributes:
+        y: the output.
+        operands: the dependent operands, a_i.
+        constants: the constant ones.
+    """
+
+    y: Array
+    operands: tuple[Array, ...]
+    constants: tuple[Array, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Elementwise:
+    """y = f(x) for each of one or more functions of the same input.
+
+    Attributes:
+        outputs: the values of f.
+        at_zero: f(0) for each, a number where it is known, else an array.
+    """
+
+    outputs: tuple[Array, ...]
+    at_zero: tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Routing:
+    """A primitive whose own VJP says where relevance goes, or a function to be linearised.
+
+    Attributes:
+        inputs: the operands that carry relevance.
+        outputs: the results.
+        pullback: relevance of the results → relevance of (the inputs, the constant operands).
+        drops: some results may come from nowhere (a gather out of bounds).
+    """
+
+    inputs: tuple[Array, ...]
+    outputs: tuple[Array, ...]
+    pullback: Callable[[tuple[Array, ...]], tuple[tuple[Array, ...], tuple[Array, ...]]]
+    drops: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Custom:
+    """A primitive with a registered relevance function.
+
+    Attributes:
+        function: relevance of the results → relevance of (the inputs, the constant operands).
+    """
+
+    function: Callable[[tuple[Array, ...]], tuple[tuple[Array, ...], tuple[Array, ...]]]
+
+
+def at_least_float32(a: Array) -> Array:
+    """The array in float32, or in its own precision where that is higher."""
+    return a.astype(jnp.promote_types(a.dtype, jnp.float32))

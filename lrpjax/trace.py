@@ -1,0 +1,214 @@
+"""From a callable or Flax module to one flat program: the first stage of the transform.
+
+The program is written in a small representation of its own (:class:`Region` of
+:class:`Equation` between :class:`Value`), because a jaxpr's sub-programs are shared objects: two
+calls of one ``jit`` must not share an environment. Every nested ``jit`` is inlined here; custom
+derivative calls and ``remat`` keep their body beside them, for the plan to decide.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from lrpjax import _compat
+from lrpjax.primitives import Kind, kind_of
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Value:
+    """One array of the program, known by its identity."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    name: str | None = None
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def inexact(self) -> bool:
+        """Whether it can carry relevance: real floating point."""
+        return jax.numpy.issubdtype(self.dtype, jax.numpy.floating)
+
+    def __str__(self) -> str:
+        return f"{np.dtype(self.dtype).name}[{','.join(map(str, self.shape))}]"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Literal:
+    """A scalar whose value stands in the program."""
+
+    value: Any
+    dtype: Any
+
+    shape: tuple[int, ...] = ()
+    ndim: int = 0
+
+
+Atom = Value | Literal
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Equation:
+    """One primitive applied to atoms.
+
+    ``body`` is the sub-program of a call that was not inlined (custom derivatives, remat).
+    """
+
+    primitive: Any
+    inputs: tuple[Atom, ...]
+    outputs: tuple[Value, ...]
+    params: dict[str, Any]
+    scope: str
+    context: Any
+    source_info: Any
+    body: Region | None = None
+
+    @property
+    def name(self) -> str:
+        """The primitive's name."""
+        return self.primitive.name
+
+    @property
+    def kind(self) -> Kind | None:
+        """What the primitive is, by the table."""
+        return kind_of(self.primitive.name)
+
+    @property
+    def label(self) -> str:
+        """What a person would call it: the function's name for a call, else the primitive."""
+        return _compat.function_name(_body(self.params)) if self.body else self.name
+
+    @property
+    def source(self) -> str:
+        """The user's source line."""
+        return _compat.source_of(self.source_info)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Region:
+    """A flat list of equations from inputs to outputs, in an order they can be run in."""
+
+    inputs: tuple[Value, ...]
+    outputs: tuple[Atom, ...]
+    equations: tuple[Equation, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TracedFunction:
+    """A program: its region, the constants it closes over, and how outputs are put together.
+
+    ``region.inputs`` are the flat arguments, then one value per entry of ``constants``; the first
+    ``primary`` of ``region.outputs`` are explained, the others come along.
+    """
+
+    region: Region
+    explained: tuple[Value, ...]
+    constants: tuple[Any, ...]
+    out_tree: Any
+    primary: int
+
+
+class _Flattener:
+    """Writes a jaxpr and everything it calls into one list of equations."""
+
+    def __init__(self) -> None:
+        self.equations: list[Equation] = []
+        self.constants: list[tuple[Value, Any]] = []
+
+    def constant(self, array: Any) -> Value:
+        value = Value(np.shape(array), array.dtype)
+        self.constants.append((value, array))
+        return value
+
+    def inline(self, jaxpr: Any, inputs: Sequence[Atom], scope: str = "") -> list[Atom]:
+        """Append the equations of ``jaxpr`` applied to ``inputs``; return its outputs."""
+        jaxpr, consts = _compat.open_jaxpr(jaxpr)
+        env: dict[Any, Atom] = dict(zip(jaxpr.invars, inputs, strict=True))
+        env.update(zip(jaxpr.constvars, map(self.constant, consts), strict=True))
+
+        def read(atom: Any) -> Atom:
+            return Literal(atom.val, atom.aval.dtype) if _compat.is_literal(atom) else env[atom]
+
+        for eqn in jaxpr.eqns:
+            ins = [read(atom) for atom in eqn.invars]
+            path = "/".join(filter(None, (scope, _compat.scope_of(eqn))))
+            if kind_of(eqn.primitive.name) is Kind.INLINE:
+                outs = self.inline(_body(eqn.params), ins, path)
+            else:
+                outs = self.append(eqn, ins, path)
+            env.update(zip(eqn.outvars, outs, strict=True))
+        return [read(atom) for atom in jaxpr.outvars]
+
+    def append(self, eqn: Any, inputs: list[Atom], scope: str) -> tuple[Value, ...]:
+        outputs = tuple(Value(v.aval.shape, v.aval.dtype) for v in eqn.outvars)
+        has_body = kind_of(eqn.primitive.name) in (Kind.CUSTOM, Kind.REMAT)
+        body = self.region(_body(eqn.params), inputs, scope) if has_body else None
+        self.equations.append(
+            Equation(
+                eqn.primitive,
+                tuple(inputs),
+                outputs,
+                eqn.params,
+                scope,
+                eqn.ctx,
+                eqn.source_info,
+                body,
+            )
+        )
+        return outputs
+
+    def region(self, jaxpr: Any, inputs: Sequence[Atom], scope: str) -> Region:
+        """A child region with inputs of its own; its constants become the program's."""
+        child = _Flattener()
+        child.constants = self.constants
+        values = tuple(Value(atom.shape, atom.dtype) for atom in inputs)
+        outputs = child.inline(jaxpr, values, scope)
+        return Region(values, tuple(outputs), tuple(child.equations))
+
+
+def _body(params: dict[str, Any]) -> Any:
+    return next(params[key] for key in ("call_jaxpr", "jaxpr") if key in params)
+
+
+def trace(
+    fun: Any, leaves: Sequence[Any], names: Sequence[str | None], explained: Sequence[int]
+) -> TracedFunction:
+    """Trace ``fun(*leaves)`` into a flat program.
+
+    Args:
+        fun: takes the flat leaves; returns a pytree of arrays.
+        leaves: arrays or tracers.
+        names: the path of each leaf that is a parameter, else None.
+        explained: the positions of the leaves that relevance is wanted for.
+
+    Returns:
+        The program; nothing of it has been computed.
+    """
+    closed, out_shape = jax.make_jaxpr(fun, return_shape=True)(*leaves)
+    inputs = tuple(
+        Value(aval.shape, aval.dtype, name)
+        for aval, name in zip(closed.in_avals, names, strict=True)
+    )
+    flattener = _Flattener()
+    outputs = flattener.inline(closed, inputs)
+    values = tuple(value for value, _ in flattener.constants)
+    return TracedFunction(
+        Region((*inputs, *values), tuple(outputs), tuple(flattener.equations)),
+        tuple(inputs[i] for i in explained),
+        tuple(array for _, array in flattener.constants),
+        jax.tree.structure(out_shape),
+        len(outputs),
+    )

