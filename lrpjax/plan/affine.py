@@ -10,7 +10,7 @@ from lrpjax.plan.graph import Graph
 from lrpjax.plan.layout import core_axes, squash, to_core
 from lrpjax.plan.units import AffineSpec, Fold
 from lrpjax.primitives import Kind
-from lrpjax.trace import Atom, Equation, Literal, Value
+from lrpjax.trace import Atom, Equation, Value
 
 _CORES = (Kind.CONTRACTION, Kind.SUM, Kind.LINEAR)
 _KINDS = {"dot_general": "dense", "conv_general_dilated": "conv"}
@@ -47,7 +47,7 @@ def _pads(value: Value, graph: Graph) -> tuple[Equation, ...]:
     """The constant-zero pads in front of a core that nothing else uses."""
     pads: list[Equation] = []
     while (eqn := graph.producer.get(value)) is not None and eqn.name == "pad":
-        zero = isinstance(eqn.inputs[1], Literal) and eqn.inputs[1].value == 0
+        zero = graph.facts[eqn.inputs[1]].value == 0
         if not zero or not graph.only_consumer(value) or graph.claimed(eqn):
             break
         pads.insert(0, eqn)

@@ -33,6 +33,7 @@ class Fact:
         nonnegative: no element is negative.
         parameters: the parameters it was computed from, in the order of their use.
         varies: the axes along which its elements may differ.
+        value: what every element is, where that stands in the program.
         after_weights: a path from the explained input to it passes a convolution or dense layer.
     """
 
@@ -40,6 +41,7 @@ class Fact:
     nonnegative: bool = False
     parameters: tuple[str, ...] = ()
     varies: frozenset[int] = frozenset()
+    value: float | None = None
     after_weights: bool = False
 
     @property
@@ -62,7 +64,7 @@ class Facts:
 
     def __getitem__(self, atom: Atom) -> Fact:
         if isinstance(atom, Literal):
-            return Fact(nonnegative=bool(np.all(np.asarray(atom.value) >= 0)))
+            return Fact(nonnegative=bool(atom.value >= 0), value=float(atom.value))
         return self._facts[atom]
 
     def __setitem__(self, value: Value, fact: Fact) -> None:
@@ -86,13 +88,14 @@ def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:
     state = max((fact.state for fact in operands), default=State.CONSTANT)
     if state is State.LIVE and (equation.kind is Kind.STOP or not out.inexact):
         state = State.STOPPED
-    names = () if state is State.LIVE else tuple(dict.fromkeys(n for f in operands for n in f.parameters))
+    names = dict.fromkeys(name for fact in operands for name in fact.parameters)
     weights = equation.kind is Kind.CONTRACTION and state is State.LIVE
     return Fact(
         state,
         _nonnegative(equation, operands),
-        names,
+        () if state is State.LIVE else tuple(names),
         _varies(equation, operands, out),
+        operands[0].value if equation.name in _KEEPS_VALUE else None,
         weights or any(fact.after_weights for fact in operands),
     )
 
@@ -142,6 +145,7 @@ def _nonnegative(equation: Equation, operands: list[Fact]) -> bool:
 # ---------------------------------------------------------------- axes along which a value varies
 
 _SAME_AXES = frozenset({Kind.ELEMENTWISE, Kind.ADD, Kind.SCALE, Kind.SELECT})
+_KEEPS_VALUE = frozenset("convert_element_type copy broadcast_in_dim reshape squeeze".split())
 _CASTS = frozenset({"convert_element_type", "copy", "reduce_precision", "stop_gradient"})
 
 

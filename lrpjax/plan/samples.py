@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from lrpjax import _compat
-from lrpjax.plan.elementwise import CASTS, Pointwise
+from lrpjax.plan.elementwise import Pointwise
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.units import ElementwiseSpec
-from lrpjax.trace import Atom, Equation, Literal, Value
+from lrpjax.trace import Atom, Equation, Value
 
 _SAMPLES = (0.0, -1e-3, -1.0, -1e3)
 _IDENTITIES = frozenset("broadcast_in_dim reshape squeeze expand_dims".split())
@@ -59,15 +59,14 @@ def _apply(equation: Equation, inputs: list[Any], graph: Graph) -> list[Any]:
 
 
 def _read(atom: Atom, env: dict[Value, Any], graph: Graph) -> Any:
-    """An operand's value; a constant made from literals is worked out on the way."""
-    if isinstance(atom, Literal):
-        return np.full(len(_SAMPLES), atom.value, dtype=atom.dtype)
-    if atom not in env:
-        equation = graph.producer.get(atom)
-        simple = equation is not None and (
-            equation.name in _IDENTITIES | CASTS or not any(a.shape for a in equation.inputs)
-        )
-        if not simple:
-            raise _Unknown
-        _run((equation,), env, graph)
+    """An operand's value; a scalar made from scalars of the program is worked out on the way."""
+    if isinstance(atom, Value) and atom in env:
+        return env[atom]
+    value = graph.facts[atom].value
+    if value is not None:
+        return np.full(len(_SAMPLES), value, dtype=atom.dtype)
+    equation = graph.producer.get(atom)
+    if equation is None or any(operand.shape for operand in equation.inputs):
+        raise _Unknown
+    _run((equation,), env, graph)
     return env[atom]

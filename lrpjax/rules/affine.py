@@ -327,8 +327,9 @@ class ZBox(Rule):
 
     def __post_init__(self) -> None:
         check_nonnegative(self, epsilon=self.epsilon)
-        if concrete(self.low) and concrete(self.high) and np.any(np.greater(self.low, self.high)):
-            raise PlanError(f"ZBox: low must not exceed high; got {self.low!r} > {self.high!r}")
+        known = concrete(self.low) and concrete(self.high)
+        if known and not np.all(np.less_equal(self.low, self.high)):
+            raise PlanError(f"ZBox: low must not exceed high; got {self.low!r}, {self.high!r}")
 
     def affine(self, layer: views.Affine, relevance: Array) -> Split:
         """The maps of constant bounds are computed for one example."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -44,7 +45,7 @@ class Pass(Rule):
             return Split((sum(relevance),))
         given, bias, stabiliser = [], [], []
         for r, y, f0 in zip(relevance, layer.outputs, layer.at_zero, strict=True):
-            if isinstance(f0, float) and (f0 == 0 or not jnp.isfinite(f0)):
+            if isinstance(f0, float) and (f0 == 0 or not math.isfinite(f0)):
                 given.append(r)
                 continue
             c = divide(r, stabilise(y, _EPSILON))
@@ -88,7 +89,7 @@ class Pass(Rule):
         offsets = [f0 for f0 in unit.spec.at_zero if f0 != 0]
         if not offsets:
             return None
-        if self.offset == "share" and all(f0 is None or jnp.isfinite(f0) for f0 in offsets):
+        if self.offset == "share" and all(f0 is None or math.isfinite(f0) for f0 in offsets):
             return None
         text = ", ".join("not known" if f0 is None else f"{f0:g}" for f0 in offsets)
         return f"f(0) is {text}"
