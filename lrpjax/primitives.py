@@ -84,6 +84,11 @@ def function_of(primitive: str) -> RelevanceFunction | None:
     return None if isinstance(entry, Kind) else entry
 
 
+def is_registered(primitive: str) -> bool:
+    """Whether a user said what a primitive is."""
+    return primitive in _registered
+
+
 def registered() -> tuple[tuple[str, Any], ...]:
     """All that was registered: a part of what a compiled explanation is keyed by."""
     return tuple(sorted(_registered.items(), key=lambda item: item[0]))

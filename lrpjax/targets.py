@@ -130,6 +130,7 @@ def start(target: Any, outputs: Any) -> Any:
         return outputs
     classes = z.shape[-1]
     index = jnp.argmax(z, -1) if target.index is None else jnp.asarray(target.index)
+    index = index.astype(jnp.promote_types(index.dtype, jnp.int32))
     if index.shape not in ((), z.shape[:-1]):
         raise PlanError(
             f"a target index is one int, or has the outputs' shape without the last axis, "

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lrpjax import models, plot
+import lrpjax.models as models
+from lrpjax import plot
 from lrpjax.cli.explain import Explanation, explanations
 from lrpjax.cli.messages import UsageError, one_line, say, shown, tell, tell_table
 from lrpjax.cli.photographs import Photograph, Unreadable, gather, identify, read

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 import lrpjax
-from lrpjax import models, presets
+import lrpjax.models as models
+from lrpjax import presets
 from lrpjax.cli.arguments import DEFAULT_TOP
 from lrpjax.cli.messages import UsageError, one_line
 

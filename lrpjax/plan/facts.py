@@ -64,7 +64,9 @@ class Facts:
 
     def __getitem__(self, atom: Atom) -> Fact:
         if isinstance(atom, Literal):
-            return Fact(nonnegative=bool(atom.value >= 0), value=float(atom.value))
+            real = not np.iscomplexobj(atom.value)
+            value = float(atom.value) if real else None
+            return Fact(nonnegative=real and value >= 0, value=value)
         return self._facts[atom]
 
     def __setitem__(self, value: Value, fact: Fact) -> None:

@@ -174,7 +174,7 @@ def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Step:
     boundary = state is State.LIVE or any(out in carried for out in equation.outputs)
     if state is not State.CONSTANT and boundary:
         return _unit(graph, "stop", "stop", (equation,), ())
-    return Plain(equation, state is not State.CONSTANT)
+    return Plain(equation)
 
 
 def _end_constant_outputs(

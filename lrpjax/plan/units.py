@@ -130,13 +130,9 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plain:
-    """An equation that no relevance passes: it is simply computed.
-
-    ``stopped`` is set where it depends on the explained input all the same.
-    """
+    """An equation that no relevance passes: it is simply computed."""
 
     equation: Equation
-    stopped: bool
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

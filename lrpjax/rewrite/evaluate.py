@@ -11,9 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from lrpjax.plan.units import Child, Plain, Program, Unit
+from lrpjax.primitives import is_registered
 from lrpjax.rewrite.probes import Probe, answer
 from lrpjax.rewrite.run import bind, run
 from lrpjax.rewrite.views import view
@@ -38,9 +38,7 @@ def evaluate(program: Program, env: Mapping[Value, Array], probes: Mapping[int, 
     for step in program.steps:
         match step:
             case Plain():
-                inputs = [_read(atom, known) for atom in step.equation.inputs]
-                inputs = map(lax.stop_gradient, inputs) if step.stopped else inputs
-                results = bind(step.equation, inputs)
+                results = bind(step.equation, [_read(a, known) for a in step.equation.inputs])
                 known.update(zip(step.equation.outputs, results, strict=True))
             case Child():
                 results = _child(step, known, probes)
@@ -72,9 +70,9 @@ def _child(step: Child, env: Env, probes: Mapping[int, Probe]) -> list[Array]:
 def _unit(unit: Unit, env: Env, probe: Probe) -> tuple[Array, ...]:
     """Run a unit; everything its backward pass needs is an argument, so that nothing leaks."""
     inputs = tuple(env[v] for v in unit.inputs)
-    constants = tuple(lax.stop_gradient(env[v]) for v in unit.constants)
-    if not inputs and not probe:
-        return _forward(unit, inputs, constants)
+    constants = tuple(env[v] for v in unit.constants)
+    if unit.kind == "stop" and not probe and not any(is_registered(e.name) for e in unit.equations):
+        return _forward(unit, inputs, constants)  # its own derivative is zero
     return _as_custom_vjp(unit)(unit.rule, inputs, constants, probe)
 
 

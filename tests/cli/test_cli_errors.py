@@ -1,16 +1,18 @@
 """What the command ``lrpjax`` refuses, and how it says so."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_files import files, lines, photograph
 from PIL import Image
 
 import lrpjax
-from lrpjax.cli import main, results
+from lrpjax.cli import commands, main, results
 
 
 def damaged(path, kind):
@@ -139,6 +141,25 @@ def test_a_disk_that_is_full_is_said_of_the_photograph(run, tmp_path, monkeypatc
     assert "lrpjax: cat.png: " in err
     assert "No space left" in err
     assert files("heatmaps") == []
+
+
+def test_relevance_that_is_not_finite_is_said_of_the_photograph(run, tmp_path, monkeypatch):
+    for number, name in enumerate(("a", "b")):
+        photograph(tmp_path / f"{name}.png", seed=number)
+    whole = commands.explanations
+
+    def broken(*words):
+        for key, found in whole(*words):
+            factor = np.nan if key[1] == "a" else 1
+            yield key, dataclasses.replace(found, relevance=factor * found.relevance)
+
+    monkeypatch.setattr(commands, "explanations", broken)
+    code, out, err = run("explain", "a.png", "b.png")
+    assert code == 1
+    (said,) = lines(err)
+    assert said.startswith("lrpjax: a.png: relevance is NaN or infinite at 768 of 768 pixels")
+    assert "1 explained, 1 failed" in out
+    assert files("heatmaps") == ["b.npz", "b.png"]
 
 
 def test_without_the_extras_they_are_named():
