@@ -99,7 +99,7 @@ class Block(nn.Module):
 
 
 class NnxNet(nnx.Module):
-    """Dense layers and a BatchNorm, dropout, and a counter of its own calls."""
+    """Dense layers, a BatchNorm and dropout."""
 
     def __init__(self, seed=0):
         rngs = nnx.Rngs(seed)
@@ -107,15 +107,25 @@ class NnxNet(nnx.Module):
         self.norm = nnx.BatchNorm(6, rngs=rngs)
         self.dropout = nnx.Dropout(0.5, rngs=rngs)
         self.last = nnx.Linear(6, 3, rngs=rngs)
-        self.calls = nnx.Variable(jnp.zeros((), jnp.int32))
 
     def __call__(self, x):
-        self.calls.value = self.calls.value + 1
         return self.last(self.dropout(nnx.relu(self.norm(self.first(x)))))
 
     def hidden(self, x):
         """Another method than __call__."""
         return nnx.relu(self.first(x))
+
+
+class CountingNnxNet(NnxNet):
+    """The same, counting its calls in its own state."""
+
+    def __init__(self, seed=0):
+        super().__init__(seed)
+        self.calls = nnx.Variable(jnp.zeros((), jnp.int32))
+
+    def __call__(self, x):
+        self.calls[...] = self.calls[...] + 1
+        return super().__call__(x)
 
 
 def linen_net(remat=False, seed=0):

@@ -1,0 +1,205 @@
+"""The value's derivative is the model's own, and relevance can itself be differentiated."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from support.networks import B1, B2, W1, W2, close, conv, convnet, linen_net, mlp, normal
+
+from lrpjax import Composite, lrp, rules, value_and_lrp
+
+X = normal(4, seed=31)
+WEIGHTS = {"w": W1, "b": B1, "head": W2}
+
+
+@pytest.fixture(autouse=True)
+def _double_precision(x64):
+    """Finite differences need the digits."""
+
+
+def value(f, *args, composite=None):
+    return value_and_lrp(f, composite)(*args)[0]
+
+
+# ---------------------------------------------------------------- the value and its derivative
+
+
+@jax.custom_jvp
+def doubled_slope(x):
+    """A relu whose author says that its derivative is 2, at zero too."""
+    return jnp.maximum(x, 0.0)
+
+
+doubled_slope.defjvps(lambda t, y, x: 2.0 * t * (x >= 0))
+
+
+@jax.custom_jvp
+def layer_of_one(x):
+    """A whole layer whose author says that its derivative is three times the true one."""
+    return jax.nn.relu(x @ W1 + B1) @ W2
+
+
+layer_of_one.defjvps(lambda t, y, x: 3.0 * (t @ W1) @ W2)
+
+
+@jax.custom_vjp
+def layer_of_two(x):
+    """The same with a rule for its cotangent: five times that of the first layer."""
+    return jax.nn.relu(x @ W1 + B1) @ W2
+
+
+layer_of_two.defvjp(lambda x: (layer_of_two(x), None), lambda _, g: (5.0 * (g @ W2.T) @ W1.T,))
+
+
+@jax.custom_vjp
+def clipped_gradient(x):
+    """Gradient clipping: an identity for the value."""
+    return x * 1.0
+
+
+clipped_gradient.defvjp(lambda x: (x, None), lambda _, g: (jnp.clip(g, -0.1, 0.1),))
+
+
+FUNCTIONS = {
+    "mlp": mlp,
+    "relu, custom derivative": lambda x: doubled_slope(x @ W1) @ W2,
+    "a whole layer, custom jvp": lambda x: layer_of_one(x) + B2,
+    "a whole layer, custom vjp": lambda x: layer_of_two(x) + B2,
+    "a layer inside a custom call inside jit": lambda x: jax.jit(layer_of_two)(2.0 * x) + B2,
+    "clipped gradient": lambda x: clipped_gradient(x @ W1) @ W2,
+    "stop_gradient": lambda x: jax.lax.stop_gradient(x @ W1) + (x * x) @ W1,
+    "max and abs": lambda x: jnp.maximum(jnp.abs(x), 0.3) @ W1,
+    "sort": lambda x: jnp.sort(x) @ W1,
+    "remat": jax.checkpoint(mlp),
+    "log_softmax of a constant too": lambda x: x @ W1 * jax.nn.log_softmax(B1),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_value_and_its_gradient_are_the_models_own(name):
+    f = FUNCTIONS[name]
+    close(value(f, X), f(X), rtol=1e-12)
+    mine, own = (jax.vjp(g, X)[1](np.ones(f(X).shape))[0] for g in (lambda x: value(f, x), f))
+    close(mine, own, rtol=1e-12)
+
+
+ZEROS = {
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "custom derivative": doubled_slope,
+    "leaky_relu": jax.nn.leaky_relu,
+    "abs": jnp.abs,
+    "maximum": lambda x: jnp.maximum(x, 0.0),
+    "clip": lambda x: jnp.clip(x, 0.0, 1.0),
+    "where": lambda x: jnp.where(x > 0, x, 0.0),
+    "silu": jax.nn.silu,
+}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", ZEROS)
+def test_also_where_a_kink_is_hit_exactly(name):
+    """Inlining a relu would make its gradient at 0 one half instead of 0."""
+    f = lambda x: ZEROS[name](x @ np.eye(4)) @ (1.0 + np.arange(4.0))  # noqa: E731
+    x = np.array([0.0, 1.0, -1.0, 6.0])
+    gradient = jax.grad(lambda x: value(f, x))(x)
+    np.testing.assert_array_equal(gradient, jax.grad(f)(x))
+
+
+def test_the_gradient_for_the_weights_is_the_models_own():
+    f = lambda x, p: jax.nn.relu(x @ p["w"] + p["b"]) @ p["head"]  # noqa: E731
+    loss = lambda g: lambda p: jnp.sum(g(X, p) ** 2)  # noqa: E731
+    mine = jax.grad(loss(lambda x, p: value(f, x, p)))(WEIGHTS)
+    close(mine, jax.grad(loss(f))(WEIGHTS), rtol=1e-12)
+
+
+def test_the_gradient_for_the_weights_of_a_linen_network_is_its_own():
+    module, variables, x = linen_net()
+    loss = lambda g: lambda v: jnp.sum(g(v, x) ** 2)  # noqa: E731
+    mine = jax.grad(loss(lambda v, x: value_and_lrp(module)(v, x)[0]))(variables)
+    close(mine["params"], jax.grad(loss(module.apply))(variables)["params"], rtol=1e-9)
+
+
+def test_weights_behind_a_stop_gradient_keep_their_gradient():
+    f = lambda x, w: jax.lax.stop_gradient(x) @ w + x @ W1  # noqa: E731
+    mine = jax.grad(lambda w: value(f, X, w).sum())(W1)
+    close(mine, jax.grad(lambda w: f(X, w).sum())(W1), rtol=1e-12)
+
+
+def test_the_gradient_of_aux_is_the_models_own():
+    f = lambda x: (mlp(x), doubled_slope(x @ W1))  # noqa: E731
+    mine = jax.jacrev(lambda x: value_and_lrp(f, has_aux=True)(x)[0][1])(X)
+    close(mine, jax.jacrev(lambda x: f(x)[1])(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("composite", ["epsilon_plus_flat", "epsilon_alpha2_beta1", "deep_taylor"])
+def test_rules_do_not_change_the_value(composite):
+    x = normal(2, 8, 8, 2, seed=33)
+    close(value(convnet, x, composite=composite), convnet(x), rtol=1e-12)
+    mine = jax.grad(lambda x: value(convnet, x, composite=composite)[:, 1].sum())(x)
+    close(mine, jax.grad(lambda x: convnet(x)[:, 1].sum())(x), rtol=1e-11)
+
+
+# ---------------------------------------------------------------- derivatives of relevance
+
+COMPOSITES = {
+    "epsilon": rules.Epsilon(0.1),
+    "gamma": rules.Gamma(0.25, epsilon=0.1),
+    "zplus": rules.ZPlus(0.1),
+    "alpha2_beta1": rules.AlphaBeta(2.0, 1.0, epsilon=0.1),
+    "wsquare": rules.WSquare(0.1),
+    "zbox": Composite(dense=rules.Epsilon(0.1), first=rules.ZBox(-3.0, 3.0, epsilon=0.1)),
+    "share": Composite(dense=rules.Epsilon(0.1), elementwise=rules.Pass("share")),
+}
+
+
+def smooth(x, p):
+    """No kink near any value, so that finite differences converge; f(0) ≠ 0 in one activation."""
+    return jax.nn.sigmoid(jnp.tanh(x @ p["w"] + p["b"])) @ p["head"]
+
+
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_derivatives_of_relevance_are_those_of_finite_differences(name):
+    explain = lrp(smooth, COMPOSITES[name])
+    f = lambda x, p: explain(x, p, target=1)  # noqa: E731
+    check_grads(f, (X, WEIGHTS), order=1, modes=("fwd", "rev"), atol=1e-5, rtol=1e-5)
+    gradient = jax.grad(lambda p: jnp.sum(f(X, p) ** 2))(WEIGHTS)
+    assert all(np.abs(leaf).max() > 1e-6 for leaf in jax.tree.leaves(gradient["head"]))
+
+
+def test_the_numbers_of_a_rule_can_be_learned():
+    def f(gamma, epsilon):
+        return lrp(smooth, rules.Gamma(gamma, epsilon=epsilon))(X, WEIGHTS, target=1)
+
+    check_grads(f, (0.3, 0.1), order=1, modes=("fwd", "rev"), atol=1e-5, rtol=1e-5)
+    assert np.abs(jax.jacfwd(f)(0.3, 0.1)).max() > 1e-3
+
+
+@pytest.mark.smoke
+def test_forward_and_reverse_agree_and_the_second_derivative_is_symmetric():
+    f = lambda x: lrp(smooth, rules.Gamma(0.25, epsilon=0.1))(x, WEIGHTS, target=1)  # noqa: E731
+    close(jax.jacfwd(f)(X), jax.jacrev(f)(X), rtol=1e-9)
+    _, tangent = jax.jvp(f, (X,), (np.ones(4),))
+    step = 1e-6
+    close(tangent, (f(X + step) - f(X - step)) / (2 * step), rtol=1e-6)
+    hessian = jax.hessian(lambda x: jnp.sum(f(x) ** 2))(X)
+    close(hessian, hessian.T, rtol=1e-9)
+    gradient = jax.grad(lambda x: jnp.sum(f(x) ** 2))
+    columns = [(gradient(X + d) - gradient(X - d)) / (2 * step) for d in step * np.eye(4)]
+    close(hessian, np.stack(columns, -1), rtol=1e-5)
+
+
+def test_relevance_of_a_linear_function_is_differentiated_by_hand():
+    """Without ε and bias R = x ⊙ w, so its Jacobian is diag(w)."""
+    w = normal(4, 1, seed=34)
+    jacobian = jax.jacrev(lrp(lambda x: x @ w, rules.Zero()))(X)
+    close(jacobian + 1.0, np.diag(w[:, 0]) + 1.0)
+
+
+def test_a_convolution_too():
+    kernel = normal(3, 3, 2, 3, seed=35)
+    x = normal(1, 4, 4, 2, seed=36)
+    f = lambda x, k: jnp.tanh(conv(x, k)).sum((1, 2))  # noqa: E731
+    explain = lambda x, k: lrp(f, rules.Gamma(0.25, epsilon=0.5))(x, k, target=0)  # noqa: E731
+    check_grads(explain, (x, kernel), order=1, modes=("rev",), atol=1e-5, rtol=1e-5)
