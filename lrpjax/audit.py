@@ -82,7 +82,17 @@ class Ledger:
         return float(np.max(ratios, initial=0.0))
 
     def __str__(self) -> str:
-        header = ("layer", "unit", "rule", "in", "out", "bias", "stabiliser", "stopped", "remainder")
+        header = (
+            "layer",
+            "unit",
+            "rule",
+            "in",
+            "out",
+            "bias",
+            "stabiliser",
+            "stopped",
+            "remainder",
+        )
         rows = [
             (row.layer, row.unit, describe(row.rule), *map(_number, dataclasses.astuple(row)[3:9]))
             for row in self.rows

@@ -8,6 +8,7 @@ from functools import partial, wraps
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from lrpjax import targets
 from lrpjax.call import Call, Job, Options, part, prepare
@@ -205,7 +206,7 @@ def _linearise(call: Call, composite: Composite, weights: Any, arrays: list) -> 
 
 
 def _trace(call: Call, composite: Composite, weights: Any, arrays: list) -> Any:
-    """trace → plan → rewrite → jax.vjp."""
+    """Trace → plan → rewrite → jax.vjp."""
     job = prepare(call, composite, weights, arrays)
     taps = _tapped(call, job)
     probing = Probing(call.ledger, frozenset(taps.values()))
@@ -253,14 +254,14 @@ class RelevanceOf:
 
     def __call__(self, target: Any = None) -> Any:
         """Relevance for a target, or for a starting relevance like the outputs."""
-        leaves = jax.tree.leaves(target)
-        if not isinstance(target, targets.Target) and leaves and all(map(_is_float, leaves)):
-            relevance, tapped, _ = _pull(self, targets.like_outputs(target, self.out))
+        if _is_start(target):
+            start = targets.like_outputs(target, self.out)
         else:
             target = targets.as_target(target)
             if targets.is_concrete(target):
                 targets.check_range(target, self.out)
-            relevance, tapped, _ = _pull(self, targets.start(target, self.out))
+            start = targets.start(target, self.out)
+        relevance, tapped, _ = _pull(self, start)
         return (relevance, tapped) if self.taps else relevance
 
     def pull(self, start: Any) -> tuple[Any, dict[str, Any], dict[int, Any]]:
@@ -277,8 +278,13 @@ def _pull(relevance_of: RelevanceOf, start: Any) -> Any:
     return relevance_of.pull(start)
 
 
-def _is_float(leaf: Any) -> bool:
-    return jax.numpy.issubdtype(jax.numpy.result_type(leaf), jax.numpy.floating)
+def _is_start(target: Any) -> bool:
+    """Whether a target is a starting relevance: a pytree of floating-point arrays."""
+    leaves = [] if isinstance(target, targets.Target) else jax.tree.leaves(target)
+    return bool(leaves) and all(
+        isinstance(leaf, float) or jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.floating)
+        for leaf in leaves
+    )
 
 
 def as_options(argnums: Any, has_aux: bool, taps: Sequence[str] = ()) -> Options:

@@ -137,7 +137,9 @@ def test_a_call_used_twice_is_as_if_it_were_written_out(name):
     for composite in (None, "excitation_backprop"):
         expected = lrp(lambda x: block(block(x)), composite)(X)
         close(lrp(lambda x: call(call(x)), composite)(X), expected, rtol=1e-5)
-    close(jax.jit(jax.vmap(lrp(lambda x: call(call(x)))))(X), lrp(lambda x: block(block(x)))(X), 1e-5)
+    close(
+        jax.jit(jax.vmap(lrp(lambda x: call(call(x)))))(X), lrp(lambda x: block(block(x)))(X), 1e-5
+    )
 
 
 def test_remat_with_the_weights_as_arguments():

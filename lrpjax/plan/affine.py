@@ -55,9 +55,7 @@ def _pads(value: Value, graph: Graph) -> tuple[Equation, ...]:
     return tuple(pads)
 
 
-def _folds(
-    core: Equation, operand: int, weights: int | None, graph: Graph
-) -> tuple[Fold, ...]:
+def _folds(core: Equation, operand: int, weights: int | None, graph: Graph) -> tuple[Fold, ...]:
     """Follow the core's output while nothing else uses it, up to the last scale or shift."""
     chain: list[Fold] = []
     keep = 0

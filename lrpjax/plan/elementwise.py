@@ -79,7 +79,7 @@ def constant_operand(equation: Equation, facts: Facts) -> Atom | None:
 def is_affine_step(equation: Equation, facts: Facts) -> bool:
     """Whether an equation only scales, shifts or casts its one live operand."""
     live = [a for a in equation.inputs if facts[a].live]
-    if len(live) != 1 or not facts[equation.outputs[0]].live:
+    if len(live) != 1 or not all(facts[out].live for out in equation.outputs):
         return False
     if equation.name == "div":
         return facts[equation.inputs[0]].live
@@ -97,7 +97,7 @@ def is_scalar(atom: Atom | None, facts: Facts) -> bool:
 def find(graph: Graph) -> list[Pointwise]:
     """All elementwise regions of a region of the program, in its order."""
     membership = _Membership(graph)
-    members = [e for e in graph.region.equations if membership.is_member(e)]
+    members = [e for e in membership.equations if membership.is_member(e)]
     groups = _components(members, membership.root, graph)
     found = (_pointwise(group, membership.root, graph) for group in groups)
     return [pointwise for pointwise in found if pointwise is not None]
@@ -108,7 +108,7 @@ class _Membership:
 
     def __init__(self, graph: Graph):
         self.facts, self.consumers, self.producer = graph.facts, graph.consumers, graph.producer
-        self.equations = graph.region.equations
+        self.equations = [e for e in graph.region.equations if e.outputs]
         self._liberal = roots(self.equations, graph.facts)
         breaks = frozenset(e for e in self.equations if self._is_break(e))
         self.root = roots(self.equations, graph.facts, breaks)
@@ -198,9 +198,7 @@ def _components(
     return list(groups.values())
 
 
-def _pointwise(
-    group: list[Equation], root: dict[Value, Value], graph: Graph
-) -> Pointwise | None:
+def _pointwise(group: list[Equation], root: dict[Value, Value], graph: Graph) -> Pointwise | None:
     """A component as a unit: what of it is used outside, and what leads there."""
     ours = set(group)
     outputs = tuple(

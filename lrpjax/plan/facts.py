@@ -204,7 +204,11 @@ def axis_groups(
     while i < len(old) or j < len(new):
         start_i, start_j, left, right = i, j, 1, 1
         while (i == start_i and j == start_j) or left != right:
-            if i < len(old) and (left <= right or j >= len(new)) and not (left == right and j > start_j):
+            if (
+                i < len(old)
+                and (left <= right or j >= len(new))
+                and not (left == right and j > start_j)
+            ):
                 left, i = left * old[i], i + 1
             else:
                 right, j = right * new[j], j + 1

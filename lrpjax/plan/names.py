@@ -89,7 +89,8 @@ class Namer:
             return scope, False
         label = _label(unit)
         if unit.family != "affine" or unit.kind == "pool":
-            near = next((self.near[v] for v in unit.inputs if v in self.near), None)
+            sources = unit.inputs or unit.constants
+            near = next((self.near[v] for v in sources if v in self.near), None)
             if near is not None:
                 return f"{near}/{label}", False
         name = f"{label}_{self.unnamed[label]}"

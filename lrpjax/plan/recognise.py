@@ -105,7 +105,7 @@ def _affine(graph: Graph) -> Iterator[Unit]:
 
 def _add(graph: Graph) -> Iterator[Unit]:
     for head in reversed(graph.region.equations):
-        if graph.claimed(head) or not graph.facts[head.outputs[0]].live:
+        if graph.claimed(head) or not _touches_live(head, graph):
             continue
         if (found := sums.add(head, graph)) is None:
             continue
@@ -172,7 +172,7 @@ def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Step:
             return Child(equation, recognise(equation.body, graph.facts))
         return _unit(graph, "unsupported", "generic", (equation,))
     boundary = state is State.LIVE or any(out in carried for out in equation.outputs)
-    if state is not State.CONSTANT and boundary:
+    if equation.outputs and state is not State.CONSTANT and boundary:
         return _unit(graph, "stop", "stop", (equation,), ())
     return Plain(equation)
 

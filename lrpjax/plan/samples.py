@@ -51,7 +51,9 @@ def _apply(equation: Equation, inputs: list[Any], graph: Graph) -> list[Any]:
     if equation.name in _IDENTITIES:
         return inputs[:1]
     if equation.body is not None:
-        env = _run(equation.body.equations, dict(zip(equation.body.inputs, inputs, strict=True)), graph)
+        env = _run(
+            equation.body.equations, dict(zip(equation.body.inputs, inputs, strict=True)), graph
+        )
         return [_read(atom, env, graph) for atom in equation.body.outputs]
     return _compat.bind(
         equation.primitive, inputs, equation.params, equation.context, equation.source_info

@@ -1,10 +1,10 @@
-"""Settle what the trace left open: which custom calls stay whole, and implicit broadcasts.
+"""Settle what the trace left open: custom calls, implicit broadcasts, dead code.
 
 A call with derivatives of its own that is one elementwise function stays whole: it is bound as it
 is, so its derivative is the author's (inlining relu would make its gradient at 0 one half).
 Any other is inlined for its layers to be recognised. Operands that a primitive would broadcast
 by itself are broadcast by an equation of their own, so that every elementwise primitive and every
-sum has live operands of its output's shape.
+sum has live operands of its output's shape. What nothing uses drops out.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Settler:
         for equation in region.equations:
             self.append(equation, equations)
         outputs = tuple(self.read(atom) for atom in region.outputs)
-        return Region(region.inputs, outputs, tuple(equations))
+        return Region(region.inputs, outputs, _used(equations, outputs))
 
     def append(self, equation: Equation, equations: list[Equation]) -> None:
         inputs = tuple(self.read(atom) for atom in equation.inputs)
@@ -114,6 +114,17 @@ class _Settler:
                     self.facts[atom], varies=frozenset(range(len(shape)))
                 )
         return dataclasses.replace(equation, inputs=tuple(inputs))
+
+
+def _used(equations: list[Equation], outputs: tuple[Atom, ...]) -> tuple[Equation, ...]:
+    """Equations that lead to an output, or have none and are there for their effect."""
+    needed = set(outputs)
+    kept = []
+    for equation in reversed(equations):
+        if not equation.outputs or needed.intersection(equation.outputs):
+            kept.append(equation)
+            needed.update(equation.inputs)
+    return tuple(reversed(kept))
 
 
 def _is_plain(equation: Equation) -> bool:

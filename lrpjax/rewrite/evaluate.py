@@ -92,8 +92,7 @@ def _as_custom_vjp(unit: Unit) -> Any:
         env.update(zip(unit.outputs, outputs, strict=True))
         split = share(unit, rule, env, relevance)
         given = tuple(
-            r.astype(x.dtype).reshape(x.shape)
-            for r, x in zip(split.relevance, inputs, strict=True)
+            r.astype(x.dtype).reshape(x.shape) for r, x in zip(split.relevance, inputs, strict=True)
         )
         return None, given, None, answer(probe, unit, split, relevance)
 
@@ -118,4 +117,3 @@ def share(unit: Unit, rule: Rule, env: Env, relevance: tuple[Array, ...]) -> Spl
         return Split(zeros, stopped=lambda: sum(map(total, floats)) + 0.0)
     seen, seen_relevance = view(unit, env, relevance)
     return getattr(rule, unit.family)(seen, seen_relevance)
-

@@ -47,9 +47,7 @@ class Probing:
         return probe
 
 
-def answer(
-    probe: Probe, unit: Unit, split: Split, relevance: tuple[Array, ...]
-) -> dict[str, Any]:
+def answer(probe: Probe, unit: Unit, split: Split, relevance: tuple[Array, ...]) -> dict[str, Any]:
     """The cotangents of a unit's probe."""
     floats = tuple(r for r, v in zip(relevance, unit.outputs, strict=True) if v.inexact)
     answers: dict[str, Any] = {}

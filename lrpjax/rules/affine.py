@@ -239,8 +239,10 @@ class AlphaBeta(_OneSign):
         return Split(
             (given,),
             bias=lambda: total(positive(b) * c_plus + negative(b) * c_minus),
-            stabiliser=lambda: total(relevance - plus * c_plus - minus * c_minus)
-            - total((1 - self.alpha + self.beta) * relevance),
+            stabiliser=lambda: (
+                total(relevance - plus * c_plus - minus * c_minus)
+                - total((1 - self.alpha + self.beta) * relevance)
+            ),
             remainder=lambda: total((1 - self.alpha + self.beta) * relevance),
         )
 
