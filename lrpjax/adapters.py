@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,7 +29,7 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class _Function:
-    fun: Hashable
+    fun: Callable[..., Any]
 
     def __call__(self, weights: Any, *args: Any, **kwargs: Any) -> Any:
         return self.fun(*args, **kwargs)
@@ -84,11 +84,11 @@ def adapt(fun: Any) -> tuple[Model, Any]:
         graphdef, state = nnx.split(owner)
         return Model(_Nnx(graphdef, fun.__name__)), state
     if isinstance(fun, linen.Module):
-        scope = fun.name or type(fun).__name__
+        name = fun.name or type(fun).__name__
         if fun.scope is None:
-            return Model(_Function(fun.apply), 1, scope), ()
+            return Model(_Function(fun.apply), 1, name), ()
         module, variables = fun.unbind()
-        return Model(_BoundLinen(module), 0, scope), variables
+        return Model(_BoundLinen(module), 0, name), variables
     if not callable(fun):
         raise TypeError(f"a model is a callable or a Flax module; got {fun!r}")
     scope = type(owner).__name__ if isinstance(owner, linen.Module) else None

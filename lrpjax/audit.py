@@ -72,7 +72,7 @@ class Ledger:
 
     @property
     def absorbed(self) -> float:
-        """start − inputs; the rows add up to it."""
+        """Start − inputs; the rows add up to it."""
         return self.start - self.inputs
 
     @property

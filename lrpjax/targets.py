@@ -60,7 +60,7 @@ def contrastive(index: Any = None) -> Target:
 
 
 def log_odds(index: Any = None) -> Target:
-    """z ⊙ ∂η/∂z for the log-odds η = log(P_t/(1 − P_t)) of the target under the softmax."""
+    """Z ⊙ ∂η/∂z for the log-odds η = log(P_t/(1 − P_t)) of the target under the softmax."""
     return Target("log_odds", index)
 
 
@@ -145,11 +145,9 @@ def start(target: Any, outputs: Any) -> Any:
 
 def like_outputs(given: Any, outputs: Any) -> Any:
     """Check that a start of the user's own has the outputs' structure and shapes."""
-    if jax.tree.structure(given) != jax.tree.structure(outputs):
-        raise PlanError(
-            f"a start has the structure of the outputs, {jax.tree.structure(outputs)}; "
-            f"got {jax.tree.structure(given)}"
-        )
+    wanted, got = jax.tree.structure(outputs), jax.tree.structure(given)
+    if wanted != got:  # type: ignore[operator]  # PyTreeDef has no stub for it
+        raise PlanError(f"a start has the structure of the outputs, {wanted}; got {got}")
     pairs = zip(jax.tree.leaves(given), jax.tree.leaves(outputs), strict=True)
     for array, out in pairs:
         if jnp.shape(array) != out.shape:

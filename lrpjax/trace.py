@@ -62,10 +62,7 @@ Atom = Value | Literal
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Equation:
-    """One primitive applied to atoms.
-
-    ``body`` is the sub-program of a call that was not inlined (custom derivatives, remat).
-    """
+    """One primitive applied to atoms."""
 
     primitive: Any
     inputs: tuple[Atom, ...]
@@ -74,7 +71,6 @@ class Equation:
     scope: str
     context: Any
     source_info: Any
-    body: Region | None = None
 
     @property
     def name(self) -> str:
@@ -88,13 +84,25 @@ class Equation:
 
     @property
     def label(self) -> str:
-        """What a person would call it: the function's name for a call, else the primitive."""
-        return _compat.function_name(_body(self.params)) if self.body else self.name
+        """What a person would call it."""
+        return self.name
 
     @property
     def source(self) -> str:
         """The user's source line."""
         return _compat.source_of(self.source_info)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call(Equation):
+    """A call that was not inlined: one with derivatives of its own, or remat."""
+
+    body: Region
+
+    @property
+    def label(self) -> str:
+        """The name of the function it calls."""
+        return _compat.function_name(_body(self.params))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -133,7 +141,7 @@ class _Flattener:
         self.constants.append((value, array))
         return value
 
-    def inline(self, jaxpr: Any, inputs: Sequence[Atom], scope: str = "") -> list[Atom]:
+    def inline(self, jaxpr: Any, inputs: Sequence[Atom], scope: str = "") -> Sequence[Atom]:
         """Append the equations of ``jaxpr`` applied to ``inputs``; return its outputs."""
         jaxpr, consts = _compat.open_jaxpr(jaxpr)
         env: dict[Any, Atom] = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -145,29 +153,28 @@ class _Flattener:
         for eqn in jaxpr.eqns:
             ins = [read(atom) for atom in eqn.invars]
             path = "/".join(filter(None, (scope, _compat.scope_of(eqn))))
-            if kind_of(eqn.primitive.name) is Kind.INLINE:
-                outs = self.inline(_body(eqn.params), ins, path)
-            else:
-                outs = self.append(eqn, ins, path)
+            is_inline = kind_of(eqn.primitive.name) is Kind.INLINE
+            body = _body(eqn.params) if is_inline else None
+            outs = self.inline(body, ins, path) if is_inline else self.append(eqn, ins, path)
             env.update(zip(eqn.outvars, outs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
     def append(self, eqn: Any, inputs: list[Atom], scope: str) -> tuple[Value, ...]:
         outputs = tuple(Value(v.aval.shape, v.aval.dtype) for v in eqn.outvars)
-        has_body = kind_of(eqn.primitive.name) in (Kind.CUSTOM, Kind.REMAT)
-        body = self.region(_body(eqn.params), inputs, scope) if has_body else None
-        self.equations.append(
-            Equation(
-                eqn.primitive,
-                tuple(inputs),
-                outputs,
-                eqn.params,
-                scope,
-                eqn.ctx,
-                eqn.source_info,
-                body,
-            )
+        fields = (
+            eqn.primitive,
+            tuple(inputs),
+            outputs,
+            eqn.params,
+            scope,
+            eqn.ctx,
+            eqn.source_info,
         )
+        if kind_of(eqn.primitive.name) in (Kind.CUSTOM, Kind.REMAT):
+            body = self.region(_body(eqn.params), inputs, scope)
+            self.equations.append(Call(*fields, body))
+        else:
+            self.equations.append(Equation(*fields))
         return outputs
 
     def region(self, jaxpr: Any, inputs: Sequence[Atom], scope: str) -> Region:

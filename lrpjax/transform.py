@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 import jax
@@ -62,7 +62,6 @@ def lrp(
     """
     explain = value_and_lrp(fun, composite, argnums=argnums, has_aux=has_aux, taps=taps)
 
-    @wraps(explain)
     def relevance_fn(*args: Any, target: Any = None, **kwargs: Any) -> Any:
         value, relevance = explain(*args, target=target, **kwargs)
         return (relevance, value[1]) if has_aux else relevance
@@ -197,7 +196,8 @@ def _explain(
 ) -> Result:
     out, aux, relevance_of = _trace(call, composite, weights, arrays)
     start = targets.start(function or index, out)
-    return Result(out, aux, *relevance_of.pull(start), start)
+    relevance, tapped, reports = relevance_of.pull(start)
+    return Result(out, aux, relevance, tapped, reports, start)
 
 
 @partial(jax.jit, static_argnums=0)

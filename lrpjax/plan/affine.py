@@ -43,7 +43,7 @@ def kind_of(spec: AffineSpec) -> str:
     return _KINDS.get(spec.core.name, "pool")
 
 
-def _pads(value: Value, graph: Graph) -> tuple[Equation, ...]:
+def _pads(value: Atom, graph: Graph) -> tuple[Equation, ...]:
     """The constant-zero pads in front of a core that nothing else uses."""
     pads: list[Equation] = []
     while (eqn := graph.producer.get(value)) is not None and eqn.name == "pad":
@@ -59,7 +59,7 @@ def _folds(core: Equation, operand: int, weights: int | None, graph: Graph) -> t
     """Follow the core's output while nothing else uses it, up to the last scale or shift."""
     chain: list[Fold] = []
     keep = 0
-    value = core.outputs[0]
+    value: Value = core.outputs[0]
     while (eqn := graph.only_consumer(value)) is not None and not graph.claimed(eqn):
         fold = as_fold(eqn, graph.facts)
         if fold is None and _is_layout(eqn, value):

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from lrpjax.composite import Composite
 from lrpjax.errors import PlanError, UnsupportedPrimitiveError
-from lrpjax.plan.units import Child, Program, Unit
+from lrpjax.plan.units import Child, Program, Step, Unit
 from lrpjax.presets import default_rule
 from lrpjax.rules import Registered, Routing, Rule, Stop
 from lrpjax.rules.base import all_rules
@@ -28,7 +28,7 @@ def assign(program: Program, composite: Composite) -> Program:
 def map_units(program: Program, function: Callable[[Unit], Unit]) -> Program:
     """Replace every unit of a program, those of child regions included."""
 
-    def replace(step: object) -> object:
+    def replace(step: Step) -> Step:
         if isinstance(step, Unit):
             return function(step)
         if isinstance(step, Child):
@@ -71,7 +71,7 @@ def _assign(unit: Unit, composite: Composite) -> Unit:
 
 
 def _choose(unit: Unit, composite: Composite) -> tuple[Rule, str]:
-    for pattern, rule in reversed(composite.layers.items()):
+    for pattern, rule in reversed(list(composite.layers.items())):
         if matches(pattern, unit) and not rule.misfit(unit):
             return rule, f"layer pattern {pattern!r}"
     if unit.kind == "unsupported":
@@ -108,7 +108,7 @@ _DETAILS = {
     "mul": "it multiplies two values that both depend on the explained input",
     "div": "it divides by a value that depends on the explained input",
     "dot_general": "both operands depend on the explained input",
-    "while": "its trip count is not known when it is traced; use scan, or fori_loop with fixed bounds",
+    "while": "its trip count is not known when traced; use scan, or fori_loop with fixed bounds",
     "scan": _LOOPS,
     "cond": _LOOPS,
 }

@@ -41,22 +41,25 @@ def is_pointwise(equation: Equation) -> bool:
 
 def roots(
     equations: Iterable[Equation], facts: Facts, breaks: frozenset[Equation] = frozenset()
-) -> dict[Value, Value]:
+) -> dict[Atom, Value]:
     """The root of every dependent value; a value that is no one's function is its own."""
-    found: dict[Value, Value] = {}
+    found: dict[Atom, Value] = {}
     for equation in equations:
         root = _common_root(equation, facts, found)
         for out in equation.outputs:
-            joins = root is not None and out.shape == root.shape and equation not in breaks
-            found[out] = root if joins else out
+            if root is None or out.shape != root.shape or equation in breaks:
+                found[out] = out
+            else:
+                found[out] = root
     return found
 
 
-def _common_root(equation: Equation, facts: Facts, found: dict[Value, Value]) -> Value | None:
+def _common_root(equation: Equation, facts: Facts, found: dict[Atom, Value]) -> Value | None:
     """The one root of an equation's operands; a stopped one from elsewhere counts as constant."""
     if not is_pointwise(equation):
         return None
-    operands = {a for a in equation.inputs if facts[a].state is not State.CONSTANT}
+    dependent = (a for a in equation.inputs if facts[a].state is not State.CONSTANT)
+    operands = {a for a in dependent if isinstance(a, Value)}
     live = {a for a in operands if facts[a].live}
     candidates = {found.get(a, a) for a in live or operands}
     if len(candidates) != 1:
@@ -116,7 +119,7 @@ class _Membership:
         self._nonlinear_below: set[Equation] = set()
         self._mark_nonlinear()
 
-    def inside(self, equation: Equation, root: dict[Value, Value]) -> bool:
+    def inside(self, equation: Equation, root: dict[Atom, Value]) -> bool:
         """Whether an equation is part of its root's region."""
         return root.get(equation.outputs[0], equation.outputs[0]) is not equation.outputs[0]
 
@@ -177,7 +180,7 @@ class _Membership:
 
 
 def _components(
-    members: Sequence[Equation], root: dict[Value, Value], graph: Graph
+    members: Sequence[Equation], root: dict[Atom, Value], graph: Graph
 ) -> list[list[Equation]]:
     """Group equations that hang together through values other than their root."""
     parent: dict[Equation, Equation] = {e: e for e in members}
@@ -198,7 +201,7 @@ def _components(
     return list(groups.values())
 
 
-def _pointwise(group: list[Equation], root: dict[Value, Value], graph: Graph) -> Pointwise | None:
+def _pointwise(group: list[Equation], root: dict[Atom, Value], graph: Graph) -> Pointwise | None:
     """A component as a unit: what of it is used outside, and what leads there."""
     ours = set(group)
     outputs = tuple(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from lrpjax.primitives import Kind
-from lrpjax.trace import Atom, Equation, Literal, Region, Value
+from lrpjax.trace import Atom, Call, Equation, Literal, Region, Value
 
 
 class State(enum.IntEnum):
@@ -54,7 +54,7 @@ class Facts:
     """The facts of every value of a program."""
 
     def __init__(self, region: Region, explained: tuple[Value, ...]):
-        self._facts: dict[Value, Fact] = {}
+        self._facts: dict[Atom, Fact] = {}
         live = set(explained)
         for value in region.inputs:
             state = State.LIVE if value in live else State.CONSTANT
@@ -64,19 +64,19 @@ class Facts:
 
     def __getitem__(self, atom: Atom) -> Fact:
         if isinstance(atom, Literal):
-            real = not np.iscomplexobj(atom.value)
-            value = float(atom.value) if real else None
-            return Fact(nonnegative=real and value >= 0, value=value)
+            if np.iscomplexobj(atom.value):
+                return Fact()
+            return Fact(nonnegative=bool(atom.value >= 0), value=float(atom.value))
         return self._facts[atom]
 
-    def __setitem__(self, value: Value, fact: Fact) -> None:
+    def __setitem__(self, value: Atom, fact: Fact) -> None:
         self._facts[value] = fact
 
     def extend(self, region: Region) -> None:
         """Derive the facts of a region's equations from those of its inputs."""
         for equation in region.equations:
             operands = [self[atom] for atom in equation.inputs]
-            if equation.body is not None:
+            if isinstance(equation, Call):
                 self._facts.update(zip(equation.body.inputs, operands, strict=True))
                 self.extend(equation.body)
                 outs = [self[atom] for atom in equation.body.outputs]
@@ -113,7 +113,7 @@ _ALWAYS_NONNEGATIVE = frozenset("abs acosh cosh erfc exp exp2 logistic sqrt rsqr
 #: Non-negative where every operand is.
 _KEEPS_NONNEGATIVE = frozenset(
     """
-    add add_any mul div min asin asinh atan atanh cbrt ceil erf expm1 floor log1p pow round sinh
+    add add_any div min asin asinh atan atanh cbrt ceil erf expm1 floor log1p pow round sinh
     sign tan tanh reduce_sum cumsum reduce_window_sum broadcast_in_dim concatenate
     convert_element_type copy device_put dynamic_slice dynamic_update_slice layout_constraint
     optimization_barrier reduce_precision reshape rev sharding_constraint slice split squeeze
@@ -147,7 +147,7 @@ def _nonnegative(equation: Equation, operands: list[Fact]) -> bool:
 # ---------------------------------------------------------------- axes along which a value varies
 
 _SAME_AXES = frozenset({Kind.ELEMENTWISE, Kind.ADD, Kind.SCALE, Kind.SELECT})
-_KEEPS_VALUE = frozenset("convert_element_type copy broadcast_in_dim reshape squeeze".split())
+_KEEPS_VALUE = frozenset(["convert_element_type", "copy", "broadcast_in_dim", "reshape", "squeeze"])
 _CASTS = frozenset({"convert_element_type", "copy", "reduce_precision", "stop_gradient"})
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from lrpjax.plan.facts import Facts
-from lrpjax.trace import Equation, Region, Value
+from lrpjax.trace import Atom, Equation, Region, Value
 
 
 class Graph:
@@ -14,10 +14,10 @@ class Graph:
 
     def __init__(self, region: Region, facts: Facts):
         self.region, self.facts = region, facts
-        self.producer: dict[Value, Equation] = {
+        self.producer: dict[Atom, Equation] = {
             out: equation for equation in region.equations for out in equation.outputs
         }
-        self.consumers: dict[Value, list[Equation]] = defaultdict(list)
+        self.consumers: dict[Atom, list[Equation]] = defaultdict(list)
         for equation in region.equations:
             for value in dict.fromkeys(a for a in equation.inputs if isinstance(a, Value)):
                 self.consumers[value].append(equation)
@@ -25,7 +25,7 @@ class Graph:
         self.leaving = frozenset(a for a in region.outputs if isinstance(a, Value))
         self._claimed: set[Equation] = set()
 
-    def only_consumer(self, value: Value) -> Equation | None:
+    def only_consumer(self, value: Atom) -> Equation | None:
         """The one equation that uses a value, unless others do or it leaves the region."""
         users = self.consumers[value]
         return users[0] if len(users) == 1 and value not in self.leaving else None

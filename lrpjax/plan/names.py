@@ -12,7 +12,7 @@ from collections import Counter
 
 from lrpjax.plan.facts import Facts
 from lrpjax.plan.units import AffineSpec, Child, Fold, Plain, Program, Step, Unit
-from lrpjax.trace import Atom, Literal, Value
+from lrpjax.trace import Atom, Literal
 
 
 def module_of(parameter: str) -> str:
@@ -44,7 +44,7 @@ class Namer:
         self.top_scope = top_scope
         self.uses: Counter[str] = Counter()
         self.unnamed: Counter[str] = Counter()
-        self.near: dict[Value, str] = {}  # the last layer with a name of its own, by value
+        self.near: dict[Atom, str] = {}  # the last layer with a name of its own, by value
 
     def program(self, program: Program) -> Program:
         """Name all units, those of child regions in their place."""
@@ -55,15 +55,15 @@ class Namer:
             return self._unit(step)
         if isinstance(step, Plain):
             return step
-        body = step.equation.body
+        body = step.program.region
         for inner, outer in zip(body.inputs, step.equation.inputs, strict=True):
             self._follow((outer,), (inner,))
         child = Child(step.equation, self.program(step.program))
-        for inner, outer in zip(body.outputs, step.equation.outputs, strict=True):
-            self._follow((inner,), (outer,))
+        for result, given in zip(body.outputs, step.equation.outputs, strict=True):
+            self._follow((result,), (given,))
         return child
 
-    def _follow(self, sources: tuple[Atom, ...], targets: tuple[Value, ...]) -> None:
+    def _follow(self, sources: tuple[Atom, ...], targets: tuple[Atom, ...]) -> None:
         known = next((self.near[a] for a in sources if a in self.near), None)
         if known is not None:
             self.near.update(dict.fromkeys(targets, known))
@@ -103,7 +103,7 @@ class Namer:
             return ()
         if isinstance(unit.spec, AffineSpec) and unit.spec.weights is not None:
             return self.facts[unit.spec.core.inputs[unit.spec.weights]].parameters
-        values = dict.fromkeys(v for v in unit.constants if not unit.kind == "stop")
+        values = dict.fromkeys(v for v in unit.constants if unit.kind != "stop")
         return tuple(dict.fromkeys(p for v in values for p in self.facts[v].parameters))
 
     def _scope(self, unit: Unit) -> str:

@@ -10,15 +10,15 @@ from lrpjax.plan.facts import Facts
 from lrpjax.plan.settle import Settled
 from lrpjax.plan.units import Child, Plain, Program, Unit
 from lrpjax.primitives import Kind
-from lrpjax.trace import Equation, Region, TracedFunction, Value
+from lrpjax.trace import Atom, Call, Equation, Region, TracedFunction, Value
 
 
 def locate(program: Program, settled: Settled, traced: TracedFunction) -> Program:
     """Number the units and say of each where it stands."""
     facts = settled.facts
-    ahead: set[Value] = set()
+    ahead: set[Atom] = set()
     _mark_weights_ahead(settled.region, facts, ahead)
-    direct = set(traced.explained)
+    direct: set[Atom] = set(traced.explained)
     _mark_direct(program, direct)
     users = _users(program)
     index = {unit: i for i, unit in enumerate(program.units())}
@@ -37,15 +37,15 @@ def locate(program: Program, settled: Settled, traced: TracedFunction) -> Progra
     return map_units(program, place)
 
 
-def _mark_weights_ahead(region: Region, facts: Facts, ahead: set[Value]) -> None:
+def _mark_weights_ahead(region: Region, facts: Facts, ahead: set[Atom]) -> None:
     """Add the values from which a layer with weights is reached."""
     for equation in reversed(region.equations):
-        if equation.body is not None:
+        if isinstance(equation, Call):
             pairs = zip(equation.outputs, equation.body.outputs, strict=True)
             ahead.update(inner for outer, inner in pairs if outer in ahead)
             _mark_weights_ahead(equation.body, facts, ahead)
-            pairs = zip(equation.inputs, equation.body.inputs, strict=True)
-            ahead.update(outer for outer, inner in pairs if inner in ahead)
+            bound = zip(equation.inputs, equation.body.inputs, strict=True)
+            ahead.update(outer for outer, inner in bound if inner in ahead)
         elif _has_weights(equation, facts) or any(v in ahead for v in equation.outputs):
             ahead.update(a for a in equation.inputs if facts[a].live)
 
@@ -54,21 +54,26 @@ def _has_weights(equation: Equation, facts: Facts) -> bool:
     return equation.kind is Kind.CONTRACTION and any(facts[v].live for v in equation.outputs)
 
 
-def _mark_direct(program: Program, direct: set[Value]) -> None:
+def _mark_direct(program: Program, direct: set[Atom]) -> None:
     """Add what is the explained input, only moved or scaled."""
     for step in program.steps:
         if isinstance(step, Child):
-            pairs = zip(step.equation.inputs, step.equation.body.inputs, strict=True)
+            pairs = zip(step.equation.inputs, step.program.region.inputs, strict=True)
             direct.update(inner for outer, inner in pairs if outer in direct)
             _mark_direct(step.program, direct)
-        elif isinstance(step, Unit) and step.kind in ("route", "scale"):
-            if step.inputs and all(v in direct for v in step.inputs):
-                direct.update(step.outputs)
+        elif isinstance(step, Unit) and _is_direct(step, direct):
+            direct.update(step.outputs)
 
 
-def _users(program: Program) -> dict[Value, list[Unit | None]]:
+def _is_direct(unit: Unit, direct: set[Atom]) -> bool:
+    """Whether a unit only moves or scales the explained input itself."""
+    moves = unit.kind in ("route", "scale")
+    return moves and bool(unit.inputs) and all(v in direct for v in unit.inputs)
+
+
+def _users(program: Program) -> dict[Atom, list[Unit | None]]:
     """Who uses each value; None for anything but a unit."""
-    users: dict[Value, list[Unit | None]] = defaultdict(list)
+    users: dict[Atom, list[Unit | None]] = defaultdict(list)
     for step in program.steps:
         if isinstance(step, Unit):
             for value in {*step.inputs, *step.constants}:
@@ -82,7 +87,7 @@ def _users(program: Program) -> dict[Value, list[Unit | None]]:
     return users
 
 
-def _is_rectified(value: Value, users: dict[Value, list[Unit | None]]) -> bool:
+def _is_rectified(value: Value, users: dict[Atom, list[Unit | None]]) -> bool:
     """Whether all that a value does is go into functions that are 0 for negative arguments."""
     return bool(users[value]) and all(
         user is not None and user.family == "elementwise" and user.spec.rectifies

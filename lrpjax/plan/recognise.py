@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -16,6 +17,7 @@ from lrpjax.plan import affine, elementwise, samples, sums
 from lrpjax.plan.facts import Facts, State
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.units import (
+    AddSpec,
     Child,
     Plain,
     Program,
@@ -24,7 +26,7 @@ from lrpjax.plan.units import (
     free_values,
 )
 from lrpjax.primitives import Kind, function_of
-from lrpjax.trace import Atom, Equation, Region, Value
+from lrpjax.trace import Atom, Call, Equation, Region, Value
 
 
 def recognise(region: Region, facts: Facts, explained: int = 0) -> Program:
@@ -36,12 +38,13 @@ def recognise(region: Region, facts: Facts, explained: int = 0) -> Program:
         explained: how many of its outputs relevance starts from; none in a child region.
     """
     graph = Graph(region, facts)
-    steps: list[Step] = []
+    units: list[Unit] = []
     for family in _FAMILIES:
         for unit in family(graph):
             graph.claim(_private(unit, graph))
-            steps.append(unit)
-    carried = frozenset(v for unit in steps for v in unit.inputs)
+            units.append(unit)
+    carried = frozenset(v for unit in units for v in unit.inputs)
+    steps: list[Step] = [*units]
     steps += [_rest(e, graph, carried) for e in region.equations if not graph.claimed(e)]
     ends, outputs = _end_constant_outputs(region, facts, explained)
     steps += ends
@@ -70,7 +73,7 @@ def _unit(
     equations: tuple[Equation, ...],
     inputs: tuple[Value, ...] | None = None,
     outputs: tuple[Value, ...] | None = None,
-    spec: object = None,
+    spec: Any = None,
 ) -> Unit:
     """A unit of equations in any order; by default all live values go in and out."""
     equations = tuple(sorted(equations, key=graph.order.__getitem__))
@@ -100,6 +103,7 @@ def _affine(graph: Graph) -> Iterator[Unit]:
         equations = (*spec.pads, core, *(fold.equation for fold in spec.folds))
         start = (spec.pads[0] if spec.pads else core).inputs
         x = start[0 if spec.pads else spec.operand]
+        assert isinstance(x, Value), "a live operand is no literal"
         yield _unit(graph, affine.kind_of(spec), "affine", equations, (x,), None, spec)
 
 
@@ -113,8 +117,9 @@ def _add(graph: Graph) -> Iterator[Unit]:
         yield _unit(graph, "add", "add", equations, _dependent(spec, graph), head.outputs, spec)
 
 
-def _dependent(spec: object, graph: Graph) -> tuple[Value, ...]:
-    return tuple(a for _, a in spec.terms if graph.facts[a].state is not State.CONSTANT)
+def _dependent(spec: AddSpec, graph: Graph) -> tuple[Value, ...]:
+    atoms = (a for _, a in spec.terms if graph.facts[a].state is not State.CONSTANT)
+    return tuple(a for a in atoms if isinstance(a, Value))
 
 
 def _shift(graph: Graph) -> Iterator[Unit]:
@@ -155,7 +160,7 @@ def _can_route(equation: Equation, graph: Graph) -> bool:
 def _carried(equation: Equation, graph: Graph) -> tuple[Value, ...]:
     """Live operands, and stopped ones beside them: what reaches those ends there, visibly."""
     dependent = (a for a in equation.inputs if graph.facts[a].state is not State.CONSTANT)
-    return tuple(dict.fromkeys(a for a in dependent if a.inexact))
+    return tuple(dict.fromkeys(a for a in dependent if isinstance(a, Value) and a.inexact))
 
 
 _FAMILIES = (_elementwise, _affine, _add, _shift, _remaining)
@@ -168,7 +173,7 @@ def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Step:
     """Constants and stopped values are computed; child regions are entered; the rest is unknown."""
     state = max((graph.facts[a].state for a in equation.inputs), default=State.CONSTANT)
     if _touches_live(equation, graph):
-        if equation.kind is Kind.REMAT:
+        if isinstance(equation, Call):
             return Child(equation, recognise(equation.body, graph.facts))
         return _unit(graph, "unsupported", "generic", (equation,))
     boundary = state is State.LIVE or any(out in carried for out in equation.outputs)
@@ -181,10 +186,10 @@ def _end_constant_outputs(
     region: Region, facts: Facts, explained: int
 ) -> tuple[list[Unit], tuple[Atom, ...]]:
     """Outputs that no relevance passes end in a stop of their own, so that the ledger shows it."""
-    ends, outputs = [], []
+    ends: list[Unit] = []
+    outputs: list[Atom] = []
     for i, atom in enumerate(region.outputs):
-        ends_here = i < explained and isinstance(atom, Value) and not facts[atom].live
-        if ends_here:
+        if i < explained and isinstance(atom, Value) and not facts[atom].live:
             end = Value(atom.shape, atom.dtype)
             facts[end] = facts[atom]
             ends.append(Unit("", "stop", "stop", (), (), (end,), (atom,)))
@@ -204,7 +209,7 @@ def _ordered(steps: list[Step], region: Region) -> tuple[Step, ...]:
         equations = step.equations if isinstance(step, Unit) else (step.equation,)
         outputs = step.outputs if isinstance(step, Unit) else step.equation.outputs
         makes.update(dict.fromkeys(outputs, i))
-        reads.append(free_values(equations) if equations else step.constants)
+        reads.append(step.reads if isinstance(step, Unit) else free_values(equations))
         first.append(min((order[e] for e in equations), default=len(order)))
     waits_for = [{makes[v] for v in values if v in makes} - {i} for i, values in enumerate(reads)]
     wanted_by: list[list[int]] = [[] for _ in steps]

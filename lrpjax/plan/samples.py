@@ -16,10 +16,10 @@ from lrpjax import _compat
 from lrpjax.plan.elementwise import Pointwise
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.units import ElementwiseSpec
-from lrpjax.trace import Atom, Equation, Value
+from lrpjax.trace import Atom, Call, Equation
 
 _SAMPLES = (0.0, -1e-3, -1.0, -1e3)
-_IDENTITIES = frozenset("broadcast_in_dim reshape squeeze expand_dims".split())
+_IDENTITIES = frozenset(["broadcast_in_dim", "reshape", "squeeze", "expand_dims"])
 
 
 class _Unknown(Exception):
@@ -40,7 +40,7 @@ def describe(region: Pointwise, graph: Graph) -> ElementwiseSpec:
     )
 
 
-def _run(equations: Iterable[Equation], env: dict[Value, Any], graph: Graph) -> dict[Value, Any]:
+def _run(equations: Iterable[Equation], env: dict[Atom, Any], graph: Graph) -> dict[Atom, Any]:
     for equation in equations:
         inputs = [_read(atom, env, graph) for atom in equation.inputs]
         env.update(zip(equation.outputs, _apply(equation, inputs, graph), strict=True))
@@ -50,7 +50,7 @@ def _run(equations: Iterable[Equation], env: dict[Value, Any], graph: Graph) -> 
 def _apply(equation: Equation, inputs: list[Any], graph: Graph) -> list[Any]:
     if equation.name in _IDENTITIES:
         return inputs[:1]
-    if equation.body is not None:
+    if isinstance(equation, Call):
         env = _run(
             equation.body.equations, dict(zip(equation.body.inputs, inputs, strict=True)), graph
         )
@@ -60,9 +60,9 @@ def _apply(equation: Equation, inputs: list[Any], graph: Graph) -> list[Any]:
     )
 
 
-def _read(atom: Atom, env: dict[Value, Any], graph: Graph) -> Any:
+def _read(atom: Atom, env: dict[Atom, Any], graph: Graph) -> Any:
     """An operand's value; a scalar made from scalars of the program is worked out on the way."""
-    if isinstance(atom, Value) and atom in env:
+    if atom in env:
         return env[atom]
     value = graph.facts[atom].value
     if value is not None:

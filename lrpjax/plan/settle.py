@@ -15,7 +15,7 @@ from lrpjax import _compat
 from lrpjax.plan.elementwise import is_pointwise, roots
 from lrpjax.plan.facts import Facts
 from lrpjax.primitives import Kind
-from lrpjax.trace import Atom, Equation, Region, TracedFunction, Value
+from lrpjax.trace import Atom, Call, Equation, Region, TracedFunction, Value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Settler:
         inputs = tuple(self.read(atom) for atom in equation.inputs)
         equation = dataclasses.replace(equation, inputs=inputs)
         live = any(self.facts[atom].live for atom in inputs)
-        if not live or equation.body is None:
+        if not live or not isinstance(equation, Call):
             equations.append(self.broadcast_operands(equation, equations) if live else equation)
         elif equation.kind is Kind.REMAT:
             equations.append(dataclasses.replace(equation, body=self.region(equation.body)))
@@ -73,7 +73,7 @@ class _Settler:
         else:
             self.splice(equation, equations)
 
-    def splice(self, equation: Equation, equations: list[Equation]) -> None:
+    def splice(self, equation: Call, equations: list[Equation]) -> None:
         """Put a call's body in its place; its bodies are never shared, so nothing is renamed."""
         self.inlined_custom = True
         body = equation.body
@@ -82,7 +82,7 @@ class _Settler:
             self.append(inner, equations)
         self.alias.update(zip(equation.outputs, map(self.read, body.outputs), strict=True))
 
-    def is_elementwise(self, equation: Equation) -> bool:
+    def is_elementwise(self, equation: Call) -> bool:
         """Whether a call is a scalar function of its one live operand, element by element."""
         body = equation.body
         live = [v for v in body.inputs if self.facts[v].live]
@@ -99,20 +99,20 @@ class _Settler:
         inputs = list(equation.inputs)
         for i, atom in enumerate(inputs):
             if self.facts[atom].live and atom.shape != shape:
-                inputs[i] = Value(shape, atom.dtype)
+                wide = Value(shape, atom.dtype)
                 primitive, params = _compat.broadcast(atom.shape, shape)
                 equations.append(
                     dataclasses.replace(
                         equation,
                         primitive=primitive,
                         inputs=(atom,),
-                        outputs=(inputs[i],),
+                        outputs=(wide,),
                         params=params,
                     )
                 )
-                self.facts[inputs[i]] = dataclasses.replace(
-                    self.facts[atom], varies=frozenset(range(len(shape)))
-                )
+                everywhere = frozenset(range(len(shape)))
+                self.facts[wide] = dataclasses.replace(self.facts[atom], varies=everywhere)
+                inputs[i] = wide
         return dataclasses.replace(equation, inputs=tuple(inputs))
 
 
@@ -129,6 +129,6 @@ def _used(equations: list[Equation], outputs: tuple[Atom, ...]) -> tuple[Equatio
 
 def _is_plain(equation: Equation) -> bool:
     """Elementwise, or building a constant for it, in calls of calls too."""
-    if equation.body is not None:
+    if isinstance(equation, Call):
         return all(map(_is_plain, equation.body.equations))
     return is_pointwise(equation) or equation.name == "broadcast_in_dim"

@@ -127,6 +127,11 @@ class Unit:
     rule: Any = None
     reason: str = ""
 
+    @property
+    def reads(self) -> tuple[Value, ...]:
+        """All that it needs to be run."""
+        return (*self.inputs, *self.constants)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plain:

@@ -1,0 +1,1 @@
+"""Run a planned program so that its cotangents are relevance."""

@@ -55,7 +55,7 @@ def affine_view(unit: Unit, env: Env, relevance: Array) -> tuple[views.Affine, A
     return view, to_core(wide(relevance), unit.spec.folds)
 
 
-def scale_and_shift(fold: Fold, constant: Array | None) -> tuple[Array, Array]:
+def scale_and_shift(fold: Fold, constant: Array) -> tuple[Array, Array]:
     """The s and t of an equation y = s·x + t."""
     match fold.equation.name:
         case "mul":
@@ -151,28 +151,30 @@ class _Core:
 
     def pair(self, x1: Array, w1: Array, x2: Array, w2: Array) -> Array:
         """W₁x₁ + W₂x₂: stacked along the axis that is summed over, where there is one."""
-        if not self._stackable:
+        if (axes := self._stacking) is None:
             return self.apply(x1, w1) + self.apply(x2, w2)
-        axis, w_axis = self.axes.contraction
+        axis, w_axis = axes
         stacked = stack(x1, x2, axis, self.axes.groups)
         return self.apply(stacked, jnp.concatenate([w1, w2], w_axis))
 
     def pair_transpose(self, c: Array, w1: Array, w2: Array) -> tuple[Array, Array]:
         """(W₁ᵀc, W₂ᵀc), stacked likewise."""
-        if not self._stackable:
+        if (axes := self._stacking) is None:
             return self.transpose(c, w1), self.transpose(c, w2)
-        axis, w_axis = self.axes.contraction
+        axis, w_axis = axes
         w = jnp.concatenate([w1, w2], w_axis)
         shape = tuple(n * (1 + (i == axis)) for i, n in enumerate(self.shape))
         both = self._transposed(lambda x: self.apply(x, w), shape, c)
         return unstack(both, axis, self.axes.groups)
 
     @property
-    def _stackable(self) -> bool:
-        contraction = self.axes.contraction
-        if contraction is None:
-            return False
-        return all(p.params["padding_config"][contraction[0]] == (0, 0, 0) for p in self.spec.pads)
+    def _stacking(self) -> tuple[int, int] | None:
+        """The axes to stack along: summed over, and not padded."""
+        axes = self.axes.contraction
+        if axes is None:
+            return None
+        unpadded = (p.params["padding_config"][axes[0]] == (0, 0, 0) for p in self.spec.pads)
+        return axes if all(unpadded) else None
 
     # ------------------------------------------------------------ without weights
 

@@ -38,11 +38,11 @@ def evaluate(program: Program, env: Mapping[Value, Array], probes: Mapping[int, 
     for step in program.steps:
         match step:
             case Plain():
-                results = bind(step.equation, [_read(a, known) for a in step.equation.inputs])
-                known.update(zip(step.equation.outputs, results, strict=True))
+                plain = bind(step.equation, [_read(a, known) for a in step.equation.inputs])
+                known.update(zip(step.equation.outputs, plain, strict=True))
             case Child():
-                results = _child(step, known, probes)
-                known.update(zip(step.equation.outputs, results, strict=True))
+                inner = _child(step, known, probes)
+                known.update(zip(step.equation.outputs, inner, strict=True))
             case Unit():
                 results = _unit(step, known, probes.get(step.index, {}))
                 known.update(zip(step.outputs, results, strict=True))
@@ -55,7 +55,7 @@ def _read(atom: Atom, env: Mapping[Value, Array]) -> Array:
 
 def _child(step: Child, env: Env, probes: Mapping[int, Probe]) -> list[Array]:
     """A remat region, rebuilt through the public function with the author's own policy."""
-    params, body = step.equation.params, step.equation.body
+    params, body = step.equation.params, step.program.region
 
     def forward(inputs: list[Array], inside: dict[int, Probe]) -> list[Array]:
         local = {**env, **dict(zip(body.inputs, inputs, strict=True))}

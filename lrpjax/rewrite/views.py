@@ -54,7 +54,8 @@ def _shift(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[Any, Any
 def _add(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[Any, Any]:
     y = wide(env[unit.outputs[0]])
     carried = set(unit.inputs)
-    operands, constants = [], []
+    operands: list[Array] = []
+    constants: list[Array] = []
     for sign, atom in unit.spec.terms:
         term = sign * wide(read(atom, env))
         target = operands if atom in carried else constants
@@ -120,7 +121,9 @@ def _custom(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[Any, An
 
     def function(r: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         arrived = [a.astype(out.dtype) for a, out in zip(r, outputs, strict=True)]
-        given = function_of(equation.name)(
+        rule = function_of(equation.name)
+        assert rule is not None, "a unit of the custom family has a registered function"
+        given = rule(
             arrived if several else arrived[0],
             operands,
             outputs if several else outputs[0],

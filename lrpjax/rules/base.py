@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -43,11 +43,12 @@ class Split:
     remainder: Callable[[], Array] = nothing
 
 
+@dataclasses.dataclass(frozen=True)
 class Rule:
     """A way to share the relevance of a unit's output among its inputs."""
 
     #: The signs of the weights must be known: a registered linear primitive doesn't fit.
-    needs_signs = False
+    needs_signs: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         if not cls.__name__.startswith("_"):
@@ -77,10 +78,11 @@ class Rule:
 
 _RULES: dict[str, type[Rule]] = {}
 
-R = TypeVar("R", bound=type)
+R = TypeVar("R", bound=Rule)
 
 
-def rule(cls: R) -> R:
+@dataclass_transform(frozen_default=True)
+def rule(cls: type[R]) -> type[R]:
     """Make a class a rule: a frozen dataclass and a pytree with its non-string fields as leaves.
 
     Values are checked where a user builds a rule from numbers, never when JAX rebuilds one.
@@ -95,7 +97,7 @@ def rule(cls: R) -> R:
         return keyed, tuple(getattr(self, n) for n in static)
 
     def unflatten(aux: tuple, children: Any) -> Any:
-        new = object.__new__(cls)
+        new: Any = object.__new__(cls)
         for name, value in [*zip(leaves, children, strict=True), *zip(static, aux, strict=True)]:
             object.__setattr__(new, name, value)
         return new
@@ -156,7 +158,7 @@ def stabilise(z: Array, epsilon: Array) -> Array:
 
 
 def divide(a: Array, b: Array) -> Array:
-    """a / b; zero where b is zero, or too small for its reciprocal to be a number."""
+    """A / b; zero where b is zero, or too small for its reciprocal to be a number."""
     tiny = jnp.abs(b) < jnp.finfo(b.dtype).tiny
     return jnp.where(tiny, 0, a / jnp.where(tiny, 1, b))
 

@@ -76,7 +76,8 @@ class Pass(Rule):
         """Pass needs one operand of the output's shape to pass relevance to."""
         shapes = {v.shape for v in (*unit.inputs, *unit.outputs)}
         several = len(unit.inputs) != 1 or len(unit.outputs) != 1
-        if unit.family != "elementwise" and (several or len(shapes) != 1):
+        moved = unit.family == "affine" and any(fold.is_layout for fold in unit.spec.folds)
+        if unit.family != "elementwise" and (several or moved or len(shapes) != 1):
             return "Pass needs one dependent operand of the output's shape"
         return super().misfit(unit)
 
@@ -117,8 +118,8 @@ class Routing(Rule):
 
     The only rule, beside Stop, of routes, and the default of maxima: pooling gives the first of
     equals everything, ``reduce_max`` and ``maximum`` share among equals. What constant operands
-    contributed (a padding value, the other case of a ``where``) goes to the bias; what a gather finds
-    out of bounds is a remainder.
+    contributed (a padding value, the other case of a ``where``) goes to the bias; what a gather
+    finds out of bounds is a remainder.
     """
 
     def routing(self, layer: views.Routing, relevance: tuple[Array, ...]) -> Split:

@@ -137,7 +137,7 @@ def test_zeros_make_neither_nan_nor_infinity(rule, dtype, style):
     explain, parameters = build(style, dtype)
     value = RULES[rule]
     explained = explain(Composite(conv=value, dense=value))
-    for target in (None, ones):
+    for target in (None, ones) if dtype == "float16" else (ones,):
         for name, (changed, x) in situations(parameters, dtype).items():
             relevance = explained(changed, x, target=target)
             assert relevance.dtype == jnp.dtype(dtype)
