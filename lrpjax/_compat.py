@@ -6,13 +6,20 @@ in JAX 0.11 ``ClosedJaxpr`` became ``Jaxpr``: so a jaxpr is known by its attribu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
+import flax
+import jax
 from jax.extend import core as _core
 from jax.extend import source_info_util as _source
 
 Primitive = _core.Primitive
+
+_LIBRARIES = tuple(
+    os.path.join(os.path.dirname(str(module.__file__)), "") for module in (jax, flax)
+)
 
 
 def open_jaxpr(value: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -38,8 +45,15 @@ def scope_of(equation: Any) -> str:
 
 
 def source_of(source_info: Any) -> str:
-    """The user's source line that an equation comes from, as ``file:line (function)``."""
-    return _source.summarize(source_info)
+    """The user's source line that an equation comes from: ``file:line (function)``, or nothing.
+
+    Frames of JAX and Flax themselves are passed over: a layer's author is not who calls it.
+    """
+    frames = source_info.traceback.frames if source_info.traceback else ()
+    for frame in frames:
+        if not frame.file_name.startswith(_LIBRARIES):
+            return f"{frame.file_name}:{frame.line_num} ({frame.function_name})"
+    return ""
 
 
 def bind(

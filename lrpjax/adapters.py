@@ -52,6 +52,16 @@ class _ByIdentity:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Linen:
+    """Known by the module's own value, so that equal modules share one compiled program."""
+
+    module: linen.Module
+
+    def __call__(self, weights: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.module.apply(*args, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True)
 class _BoundLinen:
     module: linen.Module
 
@@ -86,21 +96,23 @@ def adapt(fun: Any) -> tuple[Model, Any]:
     if isinstance(fun, linen.Module):
         name = fun.name or type(fun).__name__
         if fun.scope is None:
-            return Model(_Function(fun.apply), 1, name), ()
+            known = _is_hashable(fun)
+            return Model(_Linen(fun) if known else _Function(_ByIdentity(fun.apply)), 1, name), ()
         module, variables = fun.unbind()
         return Model(_BoundLinen(module), 0, name), variables
     if not callable(fun):
         raise TypeError(f"a model is a callable or a Flax module; got {fun!r}")
     scope = type(owner).__name__ if isinstance(owner, linen.Module) else None
-    return Model(_Function(_hashable(fun)), 0, scope), ()
+    call = fun if _is_hashable(fun) else _ByIdentity(fun)
+    return Model(_Function(call), 0, scope), ()
 
 
-def _hashable(fun: Callable[..., Any]) -> Any:
+def _is_hashable(fun: Any) -> bool:
     try:
         hash(fun)
     except TypeError:
-        return _ByIdentity(fun)
-    return fun
+        return False
+    return True
 
 
 def parameter_name(path: tuple[Any, ...]) -> str | None:

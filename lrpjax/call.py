@@ -109,6 +109,8 @@ def _is_traced(leaf: Any) -> bool:
 
 def _argnums(given: Any, default: int, count: int) -> int | tuple[int, ...]:
     argnums = default if given is None else given
+    if not all(isinstance(n, int) for n in (argnums if isinstance(argnums, tuple) else (argnums,))):
+        raise PlanError(f"argnums is an int or a sequence of ints; got {argnums!r}")
     for number in argnums if isinstance(argnums, tuple) else (argnums,):
         if not -count <= number < count:
             raise PlanError(

@@ -168,7 +168,7 @@ def attn_lrp(gamma: float | None = None) -> Composite:
 
 
 def cp_lrp(gamma: float | None = None) -> Composite:
-    """ε (or γ, if asked) for all layers with weights.
+    """ε (or γ, if asked) for all layers with weights, as in :func:`attn_lrp`.
 
     References:
         Ali et al. 2022, XAI for transformers.

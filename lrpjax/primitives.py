@@ -45,7 +45,7 @@ _TABLE: dict[Kind, str] = {
     Kind.ROUTE: """
         broadcast_in_dim concatenate convert_element_type copy device_put dynamic_slice
         dynamic_update_slice gather layout_constraint optimization_barrier pad reduce_precision
-        reshape rev sharding_constraint slice split squeeze stack tile transpose unstack
+        reshape rev scatter sharding_constraint slice split squeeze stack tile transpose unstack
         """,
     Kind.SELECT: "select_n",
     Kind.MAX: """

@@ -50,7 +50,10 @@ def softmax_gradient(index: Any = None) -> Target:
 
 
 def contrastive(index: Any = None) -> Target:
-    """z_t at the target, −z_t/(C − 1) elsewhere.
+    """z_t at the target, −z_t/(C − 1) elsewhere, propagated as one.
+
+    CLRP propagates the two parts apart and scales them to equal sums; for that, call
+    ``relevance_of`` of :func:`lrpjax.lrp_vjp` twice.
 
     References:
         Gu et al. 2018, Understanding individual decisions of CNNs via contrastive
@@ -76,24 +79,24 @@ def as_target(target: Any) -> Any:
         PlanError: for what can't be a target.
     """
     if isinstance(target, Target):
-        _check_type(target.index)
-        return target
+        return dataclasses.replace(target, index=_index(target.index))
     if callable(target):
         return target
-    _check_type(target)
-    return logit(np.asarray(target) if isinstance(target, (list, tuple)) else target)
+    return logit(_index(target))
 
 
-def _check_type(index: Any) -> None:
+def _index(index: Any) -> Any:
+    """Check that an index is one; a list is an array."""
     index = np.asarray(index) if isinstance(index, (list, tuple)) else index
     dtype = getattr(index, "dtype", None)
     if index is None or (isinstance(index, int) and not isinstance(index, bool)):
-        return
+        return index
     if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
         raise PlanError(
             "a target is None, an int or integer array, a function of the outputs, or one of "
             f"lrpjax.targets; got {index!r}. A start of your own: target=lambda out: start"
         )
+    return index
 
 
 def is_concrete(target: Any) -> bool:
@@ -129,6 +132,8 @@ def start(target: Any, outputs: Any) -> Any:
     if z.ndim == 0:
         return outputs
     classes = z.shape[-1]
+    if not classes:
+        raise PlanError("there are no outputs on the last axis to start from")
     index = jnp.argmax(z, -1) if target.index is None else jnp.asarray(target.index)
     index = index.astype(jnp.promote_types(index.dtype, jnp.int32))
     if index.shape not in ((), z.shape[:-1]):

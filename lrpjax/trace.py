@@ -60,7 +60,7 @@ class Literal:
 Atom = Value | Literal
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Equation:
     """One primitive applied to atoms."""
 
@@ -71,6 +71,7 @@ class Equation:
     scope: str
     context: Any
     source_info: Any
+    callers: tuple[Any, ...]
 
     @property
     def name(self) -> str:
@@ -89,11 +90,12 @@ class Equation:
 
     @property
     def source(self) -> str:
-        """The user's source line."""
-        return _compat.source_of(self.source_info)
+        """The user's source line: its own, else that of the call it stands in."""
+        places = map(_compat.source_of, (self.source_info, *reversed(self.callers)))
+        return next(filter(None, places), "unknown source")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Call(Equation):
     """A call that was not inlined: one with derivatives of its own, or remat."""
 
@@ -105,7 +107,7 @@ class Call(Equation):
         return _compat.function_name(_body(self.params))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Region:
     """A flat list of equations from inputs to outputs, in an order they can be run in."""
 
@@ -114,7 +116,7 @@ class Region:
     equations: tuple[Equation, ...]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class TracedFunction:
     """A program: its region, the constants it closes over, and how outputs are put together.
 
@@ -141,7 +143,9 @@ class _Flattener:
         self.constants.append((value, array))
         return value
 
-    def inline(self, jaxpr: Any, inputs: Sequence[Atom], scope: str = "") -> Sequence[Atom]:
+    def inline(
+        self, jaxpr: Any, inputs: Sequence[Atom], scope: str = "", callers: tuple = ()
+    ) -> Sequence[Atom]:
         """Append the equations of ``jaxpr`` applied to ``inputs``; return its outputs."""
         jaxpr, consts = _compat.open_jaxpr(jaxpr)
         env: dict[Any, Atom] = dict(zip(jaxpr.invars, inputs, strict=True))
@@ -153,36 +157,33 @@ class _Flattener:
         for eqn in jaxpr.eqns:
             ins = [read(atom) for atom in eqn.invars]
             path = "/".join(filter(None, (scope, _compat.scope_of(eqn))))
-            is_inline = kind_of(eqn.primitive.name) is Kind.INLINE
-            body = _body(eqn.params) if is_inline else None
-            outs = self.inline(body, ins, path) if is_inline else self.append(eqn, ins, path)
+            outs: Sequence[Atom]
+            if kind_of(eqn.primitive.name) is Kind.INLINE:
+                outs = self.inline(_body(eqn.params), ins, path, (*callers, eqn.source_info))
+            else:
+                outs = self.append(eqn, ins, path, callers)
             env.update(zip(eqn.outvars, outs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def append(self, eqn: Any, inputs: list[Atom], scope: str) -> tuple[Value, ...]:
+    def append(self, eqn: Any, inputs: list[Atom], scope: str, callers: tuple) -> tuple[Value, ...]:
+        """Append one equation, a call that is not inlined with its body beside it."""
         outputs = tuple(Value(v.aval.shape, v.aval.dtype) for v in eqn.outvars)
-        fields = (
-            eqn.primitive,
-            tuple(inputs),
-            outputs,
-            eqn.params,
-            scope,
-            eqn.ctx,
-            eqn.source_info,
-        )
+        place = (scope, eqn.ctx, eqn.source_info, callers)
+        fields = (eqn.primitive, tuple(inputs), outputs, eqn.params, *place)
         if kind_of(eqn.primitive.name) in (Kind.CUSTOM, Kind.REMAT):
-            body = self.region(_body(eqn.params), inputs, scope)
+            callers = (*callers, eqn.source_info)
+            body = self.region(_body(eqn.params), inputs, scope, callers)
             self.equations.append(Call(*fields, body))
         else:
             self.equations.append(Equation(*fields))
         return outputs
 
-    def region(self, jaxpr: Any, inputs: Sequence[Atom], scope: str) -> Region:
+    def region(self, jaxpr: Any, inputs: Sequence[Atom], scope: str, callers: tuple) -> Region:
         """A child region with inputs of its own; its constants become the program's."""
         child = _Flattener()
         child.constants = self.constants
         values = tuple(Value(atom.shape, atom.dtype) for atom in inputs)
-        outputs = child.inline(jaxpr, values, scope)
+        outputs = child.inline(jaxpr, values, scope, callers)
         return Region(values, tuple(outputs), tuple(child.equations))
 
 

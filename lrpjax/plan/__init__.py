@@ -21,7 +21,7 @@ from lrpjax.trace import TracedFunction, Value
 __all__ = ["Plan", "make_plan", "matches"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """What an explanation does, unit by unit. ``str(plan)`` is a table for a person to read.
 
@@ -44,7 +44,7 @@ class Plan:
         """
         return self.program.units()
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return table(self.units)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lrpjax.plan.elementwise import CASTS, constant_operand, is_affine_step
-from lrpjax.plan.facts import Facts, State
+from lrpjax.plan.facts import Facts, State, has_weights
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.layout import core_axes, squash, to_core
 from lrpjax.plan.units import AffineSpec, Fold
@@ -20,7 +20,8 @@ def recognise(core: Equation, graph: Graph) -> AffineSpec | None:
     """The affine unit around a linear core, or None where the equation is not one."""
     facts = graph.facts
     live = [i for i, atom in enumerate(core.inputs) if facts[atom].live]
-    if core.kind not in _CORES or len(live) != 1 or len(core.outputs) != 1:
+    reaches = len(core.outputs) == 1 and facts[core.outputs[0]].live
+    if core.kind not in _CORES or len(live) != 1 or not reaches:
         return None
     operand = live[0]
     weights = 1 - operand if core.kind is Kind.CONTRACTION else None
@@ -38,9 +39,10 @@ def recognise(core: Equation, graph: Graph) -> AffineSpec | None:
     )
 
 
-def kind_of(spec: AffineSpec) -> str:
+def kind_of(spec: AffineSpec, facts: Facts) -> str:
     """The composite keyword of an affine unit."""
-    return _KINDS.get(spec.core.name, "pool")
+    weighted = has_weights(spec.core, [facts[atom] for atom in spec.core.inputs])
+    return _KINDS[spec.core.name] if weighted else "pool"
 
 
 def _pads(value: Atom, graph: Graph) -> tuple[Equation, ...]:
@@ -105,7 +107,7 @@ def _fits(
     weights: int | None,
 ) -> bool:
     """Whether a scale varies along output features only; a shift may have any shape."""
-    if fold.is_layout or fold.constant is None or fold.equation.name in ("add", "add_any", "sub"):
+    if fold.is_layout or fold.constant is None or fold.is_shift:
         return True
     if weights is None:
         return True

@@ -97,7 +97,7 @@ _FIXED: dict[str, tuple[Rule, str]] = {
 
 def _unsupported(unit: Unit, composite: Composite) -> tuple[Rule, str]:
     equation = unit.equations[0]
-    if composite.unsupported is not None:
+    if composite.unsupported is not None and equation.name != "while":
         return composite.unsupported, f"fallback for '{equation.name}'; unbounded: not a known unit"
     detail = _DETAILS.get(equation.name, "")
     raise UnsupportedPrimitiveError(equation.name, unit.layer, equation.source, detail)

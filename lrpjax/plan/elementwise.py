@@ -56,7 +56,7 @@ def roots(
 
 def _common_root(equation: Equation, facts: Facts, found: dict[Atom, Value]) -> Value | None:
     """The one root of an equation's operands; a stopped one from elsewhere counts as constant."""
-    if not is_pointwise(equation):
+    if not is_pointwise(equation) or _selects_by_position(equation, facts):
         return None
     dependent = (a for a in equation.inputs if facts[a].state is not State.CONSTANT)
     operands = {a for a in dependent if isinstance(a, Value)}
@@ -68,7 +68,14 @@ def _common_root(equation: Equation, facts: Facts, found: dict[Atom, Value]) -> 
     if all(found.get(a, a) is root for a in operands):
         return root
     # A stopped operand from elsewhere may itself depend on this region: start a new one here.
-    return live.pop() if len(live) == 1 else None
+    return live.pop() if len(live) == 1 and equation.kind is not Kind.SELECT else None
+
+
+def _selects_by_position(equation: Equation, facts: Facts) -> bool:
+    """Whether a select's predicate is a constant mask: then it moves elements, it is a route."""
+    predicate = facts[equation.inputs[0]]
+    constant = predicate.state is State.CONSTANT and bool(predicate.varies)
+    return equation.kind is Kind.SELECT and constant
 
 
 def constant_operand(equation: Equation, facts: Facts) -> Atom | None:
@@ -125,7 +132,7 @@ class _Membership:
 
     def _is_break(self, equation: Equation) -> bool:
         """A scale or shift by a parameter or array that every path of its region passes."""
-        if not self.inside(equation, self._liberal) or not is_affine_step(equation, self.facts):
+        if not self.inside(equation, self._liberal) or self._is_nonlinear(equation):
             return False
         if is_scalar(constant_operand(equation, self.facts), self.facts):
             return False
@@ -169,7 +176,11 @@ class _Membership:
         return self.inside(a, self.root) and self.root[a.outputs[0]] is self.root[b.outputs[0]]
 
     def _is_nonlinear(self, equation: Equation) -> bool:
-        return not is_affine_step(equation, self.facts)
+        """Not a scale, shift or cast; a factor made of the root itself, (x > 0)·x, counts too."""
+        others = (a for a in equation.inputs if not self.facts[a].live)
+        root = self._liberal.get(equation.outputs[0])
+        own = any(self._liberal.get(a) is root for a in others)
+        return own or not is_affine_step(equation, self.facts)
 
     def is_member(self, equation: Equation) -> bool:
         """Whether an equation goes into an elementwise unit."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+import jax.numpy as jnp
 import numpy as np
 
 from lrpjax.primitives import Kind
@@ -34,6 +35,8 @@ class Fact:
         parameters: the parameters it was computed from, in the order of their use.
         varies: the axes along which its elements may differ.
         value: what every element is, where that stands in the program.
+        data: made from an argument, a parameter or a captured array.
+        counted: made from ``iota``.
         after_weights: a path from the explained input to it passes a convolution or dense layer.
     """
 
@@ -42,7 +45,14 @@ class Fact:
     parameters: tuple[str, ...] = ()
     varies: frozenset[int] = frozenset()
     value: float | None = None
+    data: bool = False
+    counted: bool = False
     after_weights: bool = False
+
+    @property
+    def structural(self) -> bool:
+        """A matrix that the program counts out: of a resize, an identity, a patch extraction."""
+        return self.counted and not self.data
 
     @property
     def live(self) -> bool:
@@ -59,7 +69,7 @@ class Facts:
         for value in region.inputs:
             state = State.LIVE if value in live else State.CONSTANT
             names = (value.name,) if value.name and state is State.CONSTANT else ()
-            self._facts[value] = Fact(state, False, names, _sized_axes(value.shape))
+            self._facts[value] = Fact(state, False, names, _sized_axes(value.shape), data=True)
         self.extend(region)
 
     def __getitem__(self, atom: Atom) -> Fact:
@@ -71,6 +81,31 @@ class Facts:
 
     def __setitem__(self, value: Atom, fact: Fact) -> None:
         self._facts[value] = fact
+
+    def stop_dead_ends(self, region: Region, ends: tuple[Atom, ...]) -> None:
+        """Live is only what relevance can reach: what leads to an end by a live path.
+
+        The rest (what feeds nothing but predicates, stops and auxiliary outputs) is stopped.
+        """
+        reached = set(ends)
+        self._reach(region, reached)
+        for value in _all_values(region):
+            if self[value].live and value not in reached:
+                self[value] = dataclasses.replace(self[value], state=State.STOPPED)
+
+    def _reach(self, region: Region, reached: set[Atom]) -> None:
+        for equation in reversed(region.equations):
+            ends = [out for out in equation.outputs if out in reached and self[out].live]
+            if not ends:
+                continue
+            if isinstance(equation, Call):
+                results = zip(equation.outputs, equation.body.outputs, strict=True)
+                reached.update(inner for out, inner in results if out in ends)
+                self._reach(equation.body, reached)
+                bound = zip(equation.inputs, equation.body.inputs, strict=True)
+                reached.update(outer for outer, inner in bound if inner in reached)
+            else:
+                reached.update(equation.inputs)
 
     def extend(self, region: Region) -> None:
         """Derive the facts of a region's equations from those of its inputs."""
@@ -85,21 +120,42 @@ class Facts:
             self._facts.update(zip(equation.outputs, outs, strict=True))
 
 
+def _all_values(region: Region) -> Iterator[Value]:
+    yield from region.inputs
+    for equation in region.equations:
+        yield from equation.outputs
+        if isinstance(equation, Call):
+            yield from _all_values(equation.body)
+
+
 def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:
     """The facts of one output of an equation without a body."""
     state = max((fact.state for fact in operands), default=State.CONSTANT)
-    if state is State.LIVE and (equation.kind is Kind.STOP or not out.inexact):
+    if state is State.LIVE and (equation.kind is Kind.STOP or not _differentiable(out)):
         state = State.STOPPED
     names = dict.fromkeys(name for fact in operands for name in fact.parameters)
-    weights = equation.kind is Kind.CONTRACTION and state is State.LIVE
+    weights = state is State.LIVE and has_weights(equation, operands)
     return Fact(
         state,
         _nonnegative(equation, operands),
         () if state is State.LIVE else tuple(names),
         _varies(equation, operands, out),
         operands[0].value if equation.name in _KEEPS_VALUE else None,
+        any(fact.data for fact in operands),
+        equation.name == "iota" or any(fact.counted for fact in operands),
         weights or any(fact.after_weights for fact in operands),
     )
+
+
+def has_weights(equation: Equation, operands: list[Fact]) -> bool:
+    """Whether a contraction has weights; a resize's matrix or a patch extraction's has none."""
+    constants = (fact for fact in operands if not fact.live)
+    return equation.kind is Kind.CONTRACTION and not any(fact.structural for fact in constants)
+
+
+def _differentiable(value: Value) -> bool:
+    """Complex numbers are: what makes them has no rule, and must say so."""
+    return jnp.issubdtype(value.dtype, jnp.inexact)
 
 
 def _sized_axes(shape: tuple[int, ...]) -> frozenset[int]:
@@ -124,9 +180,9 @@ _KEEPS_NONNEGATIVE = frozenset(
 
 _SIGNS: dict[str, Callable[[Equation, list[Fact]], bool]] = {
     "max": lambda e, fs: any(f.nonnegative for f in fs),
-    "clamp": lambda e, fs: fs[0].nonnegative or (fs[1].nonnegative and fs[2].nonnegative),
+    "clamp": lambda e, fs: fs[2].nonnegative and (fs[0].nonnegative or fs[1].nonnegative),
     "select_n": lambda e, fs: all(f.nonnegative for f in fs[1:]),
-    "gather": lambda e, fs: fs[0].nonnegative,
+    "gather": lambda e, fs: fs[0].nonnegative and not (e.params["fill_value"] or 0) < 0,
     "pad": lambda e, fs: all(f.nonnegative for f in fs),
     "sort": lambda e, fs: all(f.nonnegative for f in fs),
     "top_k": lambda e, fs: fs[0].nonnegative,

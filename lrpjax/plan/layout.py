@@ -28,9 +28,8 @@ def pull(array: Any, equation: Equation) -> Any:
 
     ``array`` may have size 1 on any axis of the layout's output; scalars stay what they are.
     """
-    if array.ndim == 0 or equation.inputs[0].shape == equation.outputs[0].shape:
-        is_transpose = array.ndim > 0 and equation.name == "transpose"
-        return array.transpose(_inverse(equation)) if is_transpose else array
+    if array.ndim == 0:
+        return array
     if equation.name == "transpose":
         return array.transpose(_inverse(equation))
     before, after = equation.inputs[0].shape, equation.outputs[0].shape

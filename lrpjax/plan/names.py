@@ -44,10 +44,14 @@ class Namer:
         self.top_scope = top_scope
         self.uses: Counter[str] = Counter()
         self.unnamed: Counter[str] = Counter()
+        self.modules: set[str] = set()  # those that own a layer with weights
         self.near: dict[Atom, str] = {}  # the last layer with a name of its own, by value
 
     def program(self, program: Program) -> Program:
         """Name all units, those of child regions in their place."""
+        for unit in program.units():
+            if parameters := self._parameters(unit):
+                self.modules.add(shared_module(parameters))
         return dataclasses.replace(program, steps=tuple(map(self._step, program.steps)))
 
     def _step(self, step: Step) -> Step:
@@ -84,10 +88,9 @@ class Namer:
         parameters = self._parameters(unit)
         if parameters:
             return shared_module(parameters), True
-        scope = self._scope(unit)
-        if scope:
-            return scope, False
-        label = _label(unit)
+        scope, label = self._scope(unit), _label(unit)
+        if scope:  # a cast or a padding inside a layer doesn't take the layer's own name
+            return (f"{scope}/{label}" if scope in self.modules else scope), False
         if unit.family != "affine" or unit.kind == "pool":
             sources = unit.inputs or unit.constants
             near = next((self.near[v] for v in sources if v in self.near), None)
@@ -120,21 +123,16 @@ class Namer:
 
     def _folded(self, unit: Unit) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Further names of a unit, and what a person should know was folded in."""
-        if not isinstance(unit.spec, AffineSpec):
-            return (), ()
-        text = ["zero padding"] * len(unit.spec.pads)
+        text = ["zero padding"] * len(unit.spec.pads) if isinstance(unit.spec, AffineSpec) else []
         aliases: dict[str, None] = {}
-        for fold in unit.spec.folds:
+        for fold in getattr(unit.spec, "folds", ()):
             if fold.is_layout:
                 continue
             parameters = self.facts[fold.constant].parameters if fold.constant is not None else ()
             aliases.update(dict.fromkeys(map(module_of, parameters)))
-            text.append(f"{_fold_role(fold)} {', '.join(parameters) or _constant_text(fold)}")
+            role = "shift" if fold.is_shift else "scale"
+            text.append(f"{role} {', '.join(parameters) or _constant_text(fold)}")
         return tuple(aliases), tuple(text)
-
-
-def _fold_role(fold: Fold) -> str:
-    return "shift" if fold.equation.name in ("add", "add_any", "sub") else "scale"
 
 
 def _constant_text(fold: Fold) -> str:

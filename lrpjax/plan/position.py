@@ -6,10 +6,9 @@ import dataclasses
 from collections import defaultdict
 
 from lrpjax.plan.assign import map_units
-from lrpjax.plan.facts import Facts
+from lrpjax.plan.facts import Facts, has_weights
 from lrpjax.plan.settle import Settled
 from lrpjax.plan.units import Child, Plain, Program, Unit
-from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Call, Equation, Region, TracedFunction, Value
 
 
@@ -51,7 +50,8 @@ def _mark_weights_ahead(region: Region, facts: Facts, ahead: set[Atom]) -> None:
 
 
 def _has_weights(equation: Equation, facts: Facts) -> bool:
-    return equation.kind is Kind.CONTRACTION and any(facts[v].live for v in equation.outputs)
+    live = any(facts[v].live for v in equation.outputs)
+    return live and has_weights(equation, [facts[a] for a in equation.inputs])
 
 
 def _mark_direct(program: Program, direct: set[Atom]) -> None:

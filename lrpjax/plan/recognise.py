@@ -104,7 +104,7 @@ def _affine(graph: Graph) -> Iterator[Unit]:
         start = (spec.pads[0] if spec.pads else core).inputs
         x = start[0 if spec.pads else spec.operand]
         assert isinstance(x, Value), "a live operand is no literal"
-        yield _unit(graph, affine.kind_of(spec), "affine", equations, (x,), None, spec)
+        yield _unit(graph, affine.kind_of(spec, graph.facts), "affine", equations, (x,), None, spec)
 
 
 def _add(graph: Graph) -> Iterator[Unit]:
@@ -171,15 +171,19 @@ _FAMILIES = (_elementwise, _affine, _add, _shift, _remaining)
 
 def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Step:
     """Constants and stopped values are computed; child regions are entered; the rest is unknown."""
-    state = max((graph.facts[a].state for a in equation.inputs), default=State.CONSTANT)
     if _touches_live(equation, graph):
         if isinstance(equation, Call):
             return Child(equation, recognise(equation.body, graph.facts))
         return _unit(graph, "unsupported", "generic", (equation,))
-    boundary = state is State.LIVE or any(out in carried for out in equation.outputs)
-    if equation.outputs and state is not State.CONSTANT and boundary:
+    if any(out in carried for out in equation.outputs) or _ends_live(equation, graph):
         return _unit(graph, "stop", "stop", (equation,), ())
     return Plain(equation)
+
+
+def _ends_live(equation: Equation, graph: Graph) -> bool:
+    """Whether relevance would pass, were it not a stop, a comparison or an index."""
+    ends = equation.kind is Kind.STOP or not any(out.inexact for out in equation.outputs)
+    return ends and bool(equation.outputs) and any(graph.facts[a].live for a in equation.inputs)
 
 
 def _end_constant_outputs(

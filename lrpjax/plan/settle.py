@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax.numpy as jnp
+
 from lrpjax import _compat
 from lrpjax.plan.elementwise import is_pointwise, roots
-from lrpjax.plan.facts import Facts
+from lrpjax.plan.facts import Facts, State
 from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Call, Equation, Region, TracedFunction, Value
 
@@ -39,6 +41,7 @@ def settle(traced: TracedFunction) -> Settled:
     facts = Facts(traced.region, traced.explained)
     settler = _Settler(facts)
     region = settler.region(traced.region)
+    facts.stop_dead_ends(region, region.outputs[: traced.primary])
     return Settled(region, facts, settler.inlined_custom)
 
 
@@ -91,14 +94,19 @@ class _Settler:
         root = roots(body.equations, self.facts)
         return all(isinstance(o, Value) and root.get(o) is live[0] for o in body.outputs)
 
+    def carries(self, atom: Atom) -> bool:
+        """Whether relevance may go to an operand, if only to end there."""
+        floating = jnp.issubdtype(atom.dtype, jnp.floating)
+        return self.facts[atom].state is not State.CONSTANT and floating
+
     def broadcast_operands(self, equation: Equation, equations: list[Equation]) -> Equation:
-        """Make the broadcasts of live operands explicit."""
+        """Make the broadcasts of dependent operands explicit."""
         if not is_pointwise(equation) or equation.outputs[0].shape == ():
             return equation
         shape = equation.outputs[0].shape
         inputs = list(equation.inputs)
         for i, atom in enumerate(inputs):
-            if self.facts[atom].live and atom.shape != shape:
+            if self.carries(atom) and atom.shape != shape:
                 wide = Value(shape, atom.dtype)
                 primitive, params = _compat.broadcast(atom.shape, shape)
                 equations.append(

@@ -9,8 +9,6 @@ from lrpjax.plan.units import AddSpec, Fold, ShiftSpec
 from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Equation, Value
 
-_SHIFTS = frozenset({"add", "add_any", "sub"})
-
 
 def add(head: Equation, graph: Graph) -> tuple[AddSpec, tuple[Equation, ...]] | None:
     """The n-ary sum that ends in ``head``, with its equations; None for a sum of one operand.
@@ -55,7 +53,7 @@ def _is_shift_before_scale(equation: Equation, graph: Graph) -> bool:
     if as_fold(equation, graph.facts) is None:
         return False
     chain, _ = _chain(equation, graph)
-    return any(fold.equation.name not in _SHIFTS for fold in chain)
+    return not all(fold.is_shift for fold in chain)
 
 
 def shift(start: Equation, graph: Graph) -> tuple[str, ShiftSpec] | None:
@@ -74,12 +72,12 @@ def _chain(start: Equation, graph: Graph) -> tuple[tuple[Fold, ...], bool]:
             break
         chain.append(fold)
         equation = graph.only_consumer(equation.outputs[0])
-    return tuple(chain), all(fold.equation.name not in _SHIFTS for fold in chain)
+    return tuple(chain), not any(fold.is_shift for fold in chain)
 
 
 def _stopped_scale(equation: Equation, graph: Graph) -> Fold | None:
     """A multiply with a value that depends on the input but that no relevance passes."""
-    if equation.name not in ("mul", "div"):
+    if equation.name not in ("mul", "div") or not graph.facts[equation.outputs[0]].live:
         return None
     live = [i for i, atom in enumerate(equation.inputs) if graph.facts[atom].live]
     if len(live) != 1 or (equation.name == "div" and live != [0]):

@@ -7,8 +7,12 @@ from typing import Any
 
 from lrpjax.trace import Atom, Equation, Region, Value
 
+#: The equations that fold, by what they do.
+SHIFTS = frozenset({"add", "add_any", "sub"})
+SCALES = frozenset({"mul", "div", "neg"})
 
-@dataclasses.dataclass(frozen=True, eq=False)
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Fold:
     """One equation that folds into the linear core before it.
 
@@ -26,10 +30,15 @@ class Fold:
     @property
     def is_layout(self) -> bool:
         """Whether it only moves or casts elements."""
-        return self.equation.name not in ("add", "add_any", "sub", "mul", "div", "neg")
+        return self.equation.name not in SHIFTS | SCALES
+
+    @property
+    def is_shift(self) -> bool:
+        """Whether it adds its constant."""
+        return self.equation.name in SHIFTS
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class AffineSpec:
     """z = (W·s)x + b: a linear core, the zero pads in front of it and what folds behind it.
 
@@ -54,14 +63,14 @@ class AffineSpec:
     overlapping: bool = False
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ShiftSpec:
     """y = s·x + t with constant s, t: scales and shifts with no core in front."""
 
     folds: tuple[Fold, ...]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class AddSpec:
     """A signed sum of operands; constants among them are part of the bias.
 
@@ -84,7 +93,7 @@ class ElementwiseSpec:
     rectifies: bool
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Unit:
     """A group of equations that gets one rule.
 
@@ -127,20 +136,23 @@ class Unit:
     rule: Any = None
     reason: str = ""
 
+    def __repr__(self) -> str:
+        return f"Unit({self.layer!r}, {self.kind}, {self.rule})"
+
     @property
     def reads(self) -> tuple[Value, ...]:
         """All that it needs to be run."""
         return (*self.inputs, *self.constants)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Plain:
     """An equation that no relevance passes: it is simply computed."""
 
     equation: Equation
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Child:
     """A region within the region: the body of a ``remat`` call."""
 
@@ -151,7 +163,7 @@ class Child:
 Step = Unit | Plain | Child
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """A region with its equations grouped into steps, in an order they can be run in."""
 

@@ -27,7 +27,6 @@ from lrpjax.rewrite.contraction import (
 )
 from lrpjax.rewrite.run import bind
 from lrpjax.rules import views
-from lrpjax.rules.views import at_least_float32 as wide
 from lrpjax.trace import Atom, Literal, Value
 
 Array = Any
@@ -36,11 +35,13 @@ Env = Mapping[Value, Array]
 
 def affine_view(unit: Unit, env: Env, relevance: Array) -> tuple[views.Affine, Array]:
     """An affine unit as its rules see it, and the relevance of its output in the core's layout."""
-    core = _Core(unit.spec, env, unit.inputs[0].shape)
+    values = (unit.inputs[0], unit.outputs[0], unit.spec.core.outputs[0])
+    dtype = jnp.result_type(jnp.float32, *(v.dtype for v in values))
+    core = _Core(unit.spec, env, unit.inputs[0].shape, dtype)
     scale, bias = core.folded()
     view = views.Affine(
-        x=wide(env[unit.inputs[0]]),
-        z=to_core(wide(env[unit.outputs[0]]), unit.spec.folds),
+        x=env[unit.inputs[0]].astype(dtype),
+        z=to_core(env[unit.outputs[0]].astype(dtype), unit.spec.folds),
         weights=core.weights(scale),
         bias=bias,
         nonnegative=unit.spec.nonnegative,
@@ -52,7 +53,7 @@ def affine_view(unit: Unit, env: Env, relevance: Array) -> tuple[views.Affine, A
         count_transpose=core.count_transpose,
         one_example=core.one_example,
     )
-    return view, to_core(wide(relevance), unit.spec.folds)
+    return view, to_core(relevance.astype(dtype), unit.spec.folds)
 
 
 def scale_and_shift(fold: Fold, constant: Array) -> tuple[Array, Array]:
@@ -75,10 +76,7 @@ class _Core:
     spec: AffineSpec
     env: Env
     shape: tuple[int, ...]
-
-    @property
-    def dtype(self) -> Any:
-        return jnp.promote_types(self.spec.core.outputs[0].dtype, jnp.float32)
+    dtype: Any
 
     @property
     def axes(self) -> CoreAxes:

@@ -47,12 +47,26 @@ class Probing:
         return probe
 
 
-def answer(probe: Probe, unit: Unit, split: Split, relevance: tuple[Array, ...]) -> dict[str, Any]:
-    """The cotangents of a unit's probe."""
+def answer(
+    probe: Probe,
+    unit: Unit,
+    split: Split,
+    relevance: tuple[Array, ...],
+    given: tuple[Array, ...],
+) -> dict[str, Any]:
+    """The cotangents of a unit's probe.
+
+    Args:
+        probe: what was asked for.
+        unit: who answers.
+        split: what bias, stabiliser and stops took.
+        relevance: what arrived at the unit's outputs.
+        given: what left at its inputs, in their dtypes.
+    """
     floats = tuple(r for r, v in zip(relevance, unit.outputs, strict=True) if v.inexact)
     answers: dict[str, Any] = {}
     if "report" in probe:
-        answers["report"] = _report(_dtype(unit), split, floats)
+        answers["report"] = _report(_dtype(unit), split, floats, given)
     if "tap" in probe:
         answers["tap"] = floats
     return answers
@@ -63,11 +77,13 @@ def _dtype(unit: Unit) -> Any:
     return jnp.result_type(jnp.float32, *dtypes) if dtypes else jnp.float32
 
 
-def _report(dtype: Any, split: Split, relevance: tuple[Array, ...]) -> Array:
+def _report(
+    dtype: Any, split: Split, relevance: tuple[Array, ...], given: tuple[Array, ...]
+) -> Array:
     arrived = [r.astype(dtype) for r in relevance]
     entries = (
         sum(jnp.sum(r) for r in arrived),
-        sum(jnp.sum(r.astype(dtype)) for r in split.relevance),
+        sum(jnp.sum(r.astype(dtype)) for r in given),
         split.bias(),
         split.stabiliser(),
         split.stopped(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
+
 from lrpjax import _compat
 from lrpjax.trace import Atom, Equation, Literal, Value
 
@@ -24,12 +26,18 @@ def run(
     known = dict(env)
     replaced = literals or {}
 
-    def read(atom: Atom) -> Any:
+    def value_of(atom: Atom) -> Any:
         return replaced.get(atom, atom.value) if isinstance(atom, Literal) else known[atom]
 
     for equation in equations:
-        known.update(zip(equation.outputs, bind(equation, map(read, equation.inputs)), strict=True))
+        results = bind(equation, map(value_of, equation.inputs))
+        known.update(zip(equation.outputs, results, strict=True))
     return known
+
+
+def read(atom: Atom, env: Mapping[Value, Any]) -> Any:
+    """An atom's value."""
+    return jnp.asarray(atom.value, atom.dtype) if isinstance(atom, Literal) else env[atom]
 
 
 def bind(equation: Equation, inputs: Iterable[Any]) -> list[Any]:

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from lrpjax.plan.units import Fold, Unit
 from lrpjax.primitives import function_of
 from lrpjax.rewrite.affine import affine_view, scale_and_shift
-from lrpjax.rewrite.run import run
+from lrpjax.rewrite.run import read, run
 from lrpjax.rules import views
 from lrpjax.rules.views import at_least_float32 as wide
-from lrpjax.trace import Atom, Literal, Value
+from lrpjax.trace import Literal, Value
 
 Array = Any
 Env = Mapping[Value, Array]
@@ -29,11 +29,6 @@ def view(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[Any, Any]:
         relevance: one array per output, of its dtype.
     """
     return _VIEWS[unit.family](unit, env, relevance)
-
-
-def read(atom: Atom, env: Env) -> Array:
-    """An atom's value."""
-    return jnp.asarray(atom.value, atom.dtype) if isinstance(atom, Literal) else env[atom]
 
 
 def _affine(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[Any, Any]:

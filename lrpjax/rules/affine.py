@@ -28,7 +28,7 @@ from lrpjax.rules.base import (
 )
 
 
-class _Proportional(Rule):
+class _EpsilonFamily(Rule):
     """R = x ⊙ Wᵀ[R′ / S(z)] for every family of units that is linear, or taken to be."""
 
     epsilon: Any
@@ -72,7 +72,7 @@ class _Proportional(Rule):
 
 
 @rule
-class Epsilon(_Proportional):
+class Epsilon(_EpsilonFamily):
     """R = x ⊙ Wᵀ[R′ / S(Wx + b)]: each input's share of the output, with a stabiliser.
 
     On a sum, a·R′/S(Σa); on a scale or shift, s·x·R′/S(y); as the opt-in fallback for primitives
@@ -101,7 +101,7 @@ class Epsilon(_Proportional):
 
 
 @rule
-class Zero(_Proportional):
+class Zero(_EpsilonFamily):
     """R = x ⊙ Wᵀ[R′ / (Wx + b)]: the ε-rule with ε = 0.
 
     Where the output is zero its relevance is dropped, not NaN; the ledger counts it with the
@@ -129,8 +129,9 @@ class Gamma(Rule):
         PlanError: for a negative γ or ε.
 
     References:
-        Montavon et al. 2019, Layer-wise relevance propagation: an overview, §10.2.3;
-        the signed form: Andéol et al. 2021, Learning domain invariant representations, app. A.
+        Montavon et al. 2019, Layer-wise relevance propagation: an overview, §10.2.1 (LRP-γ); the
+        signed form: Andéol et al. 2021, Learning domain invariant representations by joint
+        Wasserstein distance minimization.
     """
 
     gamma: float = 0.25
@@ -179,7 +180,7 @@ class ZPlus(_OneSign):
 
     References:
         Montavon et al. 2017, Explaining nonlinear classification decisions with deep Taylor
-        decomposition, eq. 16; α1β0 of Bach et al. 2015.
+        decomposition (z⁺-rule); α1β0 of Bach et al. 2015.
     """
 
     epsilon: float = 1e-6
@@ -254,8 +255,8 @@ class Flat(Rule):
     Zero pads in front get nothing. An output without inputs drops its relevance.
 
     References:
-        Bach et al. 2016, Analyzing classifiers: Fisher vectors and deep neural networks;
-        Lapuschkin et al. 2019, supplement.
+        Lapuschkin et al. 2019, Unmasking Clever Hans predictors and assessing what machines
+        really learn.
     """
 
     def affine(self, layer: views.Affine, relevance: Array) -> Split:
@@ -281,7 +282,7 @@ class WSquare(Rule):
         PlanError: for a negative ε.
 
     References:
-        Montavon et al. 2017, eq. 12.
+        Montavon et al. 2017 (w²-rule).
     """
 
     epsilon: float = 1e-6
@@ -319,7 +320,7 @@ class ZBox(Rule):
         PlanError: where low > high, or for a negative ε.
 
     References:
-        Montavon et al. 2017, eq. 20 (zᴮ-rule).
+        Montavon et al. 2017 (zᴮ-rule, for inputs in a box).
     """
 
     low: float

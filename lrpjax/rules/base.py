@@ -43,7 +43,7 @@ class Split:
     remainder: Callable[[], Array] = nothing
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Rule:
     """A way to share the relevance of a unit's output among its inputs."""
 
@@ -70,6 +70,15 @@ class Rule:
         """
         return None
 
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return False
+        names = [field.name for field in dataclasses.fields(self)]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
     def to_dict(self) -> dict[str, Any]:
         """The rule as JSON: its name and its numbers."""
         fields = {f.name: _jsonable(getattr(self, f.name)) for f in dataclasses.fields(self)}
@@ -87,7 +96,7 @@ def rule(cls: type[R]) -> type[R]:
 
     Values are checked where a user builds a rule from numbers, never when JAX rebuilds one.
     """
-    cls = dataclasses.dataclass(frozen=True)(cls)
+    cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
     fields = dataclasses.fields(cls)
     leaves = tuple(f.name for f in fields if f.type not in ("str", str))
     static = tuple(f.name for f in fields if f.type in ("str", str))
@@ -115,13 +124,16 @@ def from_dict(data: Any) -> Rule:
     if not isinstance(data, dict) or "rule" not in data:
         raise PlanError(f'a rule is written as {{"rule": name, …}}; got {data!r}')
     name, values = data["rule"], {k: v for k, v in data.items() if k != "rule"}
-    if name not in _RULES:
+    if not isinstance(name, str) or name not in _RULES:
         raise PlanError(f"no rule is called {name!r}; there are {', '.join(sorted(_RULES))}")
     known = {f.name for f in dataclasses.fields(_RULES[name])}
     if unknown := set(values) - known:
         raise PlanError(f"{name} takes {sorted(known) or 'no arguments'}; got {sorted(unknown)}")
-    arrays = {k: np.asarray(v) if isinstance(v, list) else v for k, v in values.items()}
-    return _RULES[name](**arrays)
+    try:
+        arrays = {k: np.asarray(v, float) if isinstance(v, list) else v for k, v in values.items()}
+        return _RULES[name](**arrays)
+    except (TypeError, ValueError) as error:
+        raise PlanError(f"{name} can't be made of {values}: {error}") from error
 
 
 def all_rules() -> tuple[type[Rule], ...]:
@@ -129,15 +141,20 @@ def all_rules() -> tuple[type[Rule], ...]:
     return tuple(_RULES.values())
 
 
+def _same(a: Any, b: Any) -> bool:
+    """Equal numbers; ones that are being traced are equal only to themselves."""
+    known = all(isinstance(v, str) or concrete(v) for v in (a, b))
+    return bool(np.array_equal(a, b)) if known else a is b
+
+
 def _jsonable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    return np.asarray(value).tolist()
+    return value if isinstance(value, str) else np.asarray(value).tolist()
 
 
 def concrete(value: Any) -> bool:
-    """Whether a number's value can be looked at: Python and NumPy numbers and arrays."""
-    return isinstance(value, (int, float, np.ndarray, np.generic))
+    """Whether a number's value can be looked at: it is none that JAX is tracing."""
+    numeric = isinstance(value, (int, float, np.ndarray, np.generic, jax.Array))
+    return numeric and not isinstance(value, jax.core.Tracer)
 
 
 def check_nonnegative(owner: Any, **values: Any) -> None:

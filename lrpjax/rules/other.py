@@ -30,7 +30,7 @@ class Pass(Rule):
         PlanError: for another offset.
 
     References:
-        Bach et al. 2015, §2.5: relevance of an activation is that of its pre-activation.
+        Bach et al. 2015: the relevance of an activation is that of its pre-activation.
     """
 
     offset: str = "pass"
@@ -154,7 +154,7 @@ class Ratio(Rule):
 
     References:
         Otsuki et al. 2024, Layer-wise relevance propagation with conservation property for
-        ResNet, eq. 9.
+        ResNet (ratio-based splitting).
     """
 
     def add(self, layer: views.Sum, relevance: Array) -> Split:
@@ -175,7 +175,7 @@ class Even(Rule):
     """On a sum: R′/n to each of its n dependent operands.
 
     References:
-        Otsuki et al. 2024, eq. 8 (the symmetric variant).
+        Otsuki et al. 2024 (symmetric splitting).
     """
 
     def add(self, layer: views.Sum, relevance: Array) -> Split:

@@ -25,7 +25,8 @@ HEAD = normal(12, 3, seed=7)
 
 def mlp(x):
     """Two dense layers with biases and a relu: [..., 4] -> [..., 3]."""
-    return jax.nn.relu(x @ W1 + B1) @ W2 + B2
+    w1, b1, w2, b2 = (a.astype(x.dtype) for a in (W1, B1, W2, B2))
+    return jax.nn.relu(x @ w1 + b1) @ w2 + b2
 
 
 def mlp_output(x):
@@ -132,7 +133,7 @@ def linen_net(remat=False, seed=0):
     """A Linen network with random weights and statistics: (module, variables, x)."""
     module = LinenNet(remat)
     x = normal(2, 6, 6, 2, seed=11)
-    variables = LinenNet().init(jax.random.key(seed), x)
+    variables = jax.eval_shape(LinenNet().init, jax.random.key(seed), x)
     rng = np.random.default_rng(seed)
 
     def draw(path, leaf):
