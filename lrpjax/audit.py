@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lrpjax.call import part
 from lrpjax.plan.report import describe, layout
 from lrpjax.presets import as_composite
 from lrpjax.rewrite.probes import COLUMNS
@@ -148,7 +149,8 @@ def audit(
         )
         for unit in planned.units
     )
-    notes = _not_finite(rows, result)
+    call, _, _ = part(fun, options, args, kwargs)
+    notes = _not_finite([args[i] for i in call.explained], rows, result)
     return Ledger(rows, _sum(result.start), _sum(result.relevance), notes)
 
 
@@ -157,15 +159,21 @@ def _sum(tree: Any) -> float:
     return float(sum(np.sum(np.asarray(a, np.float64)) for a in jax.tree.leaves(tree)))
 
 
-def _not_finite(rows: tuple[Row, ...], result: Result) -> tuple[str, ...]:
-    """Where NaN or infinity was first seen, from the outputs backwards."""
+def _not_finite(explained: Any, rows: tuple[Row, ...], result: Result) -> tuple[str, ...]:
+    """Where NaN or infinity was seen: the inputs, the outputs, then from the outputs backwards."""
     notes = []
-    if not np.isfinite(_sum(result.out)):
+    if not _is_finite(explained):
+        notes.append("the explained inputs")
+    if not _is_finite(result.out):
         notes.append("the model's outputs")
     first = next((row for row in reversed(rows) if not np.isfinite(row.relevance_out)), None)
     if first is not None:
         notes.append(f"relevance, first in layer '{first.layer}' ({first.unit})")
     return tuple(notes)
+
+
+def _is_finite(tree: Any) -> bool:
+    return all(np.isfinite(np.asarray(a, np.float64)).all() for a in jax.tree.leaves(tree))
 
 
 def _number(value: float) -> str:

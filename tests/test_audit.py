@@ -281,7 +281,9 @@ def test_an_explained_input_that_only_some_elements_of_see_is_reported_too():
 
 
 def test_a_target_out_of_range_is_reported_as_relevance_that_is_not_finite():
-    ledger = audit(lambda x: x @ SQUARE.astype(np.float32), None, np.ones(4, np.float32), target=jnp.asarray(9))
+    ledger = audit(
+        lambda x: x @ SQUARE.astype(np.float32), None, np.ones(4, np.float32), target=jnp.asarray(9)
+    )
     assert any("relevance" in note for note in ledger.not_finite)
 
 

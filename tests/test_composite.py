@@ -220,7 +220,9 @@ def test_what_is_no_rule_is_refused(keywords):
         Composite(**keywords)
 
 
-@pytest.mark.parametrize("composite", [0.25, ["epsilon"], rules.Epsilon, {"conv": A}, presets.epsilon])
+@pytest.mark.parametrize(
+    "composite", [0.25, ["epsilon"], rules.Epsilon, {"conv": A}, presets.epsilon]
+)
 def test_what_is_no_composite_is_refused(composite):
     with pytest.raises(PlanError, match="composite"):
         lrp(net, composite)

@@ -50,7 +50,15 @@ def test_linen_layers_have_their_modules_path_without_the_collection():
     expected = ["block_0/query", "block_1/query", "head"]
     assert weighted(module, init(module, X), X) == expected
     assert weighted(lambda v, x: module.apply(v, x), init(module, X), X, argnums=1) == expected
-    assert weighted(lambda p, x: module.apply({"params": p["params"], "batch_stats": p["batch_stats"]}, x), init(module, X), X, argnums=1) == expected  # noqa: E501
+    assert (
+        weighted(
+            lambda p, x: module.apply({"params": p["params"], "batch_stats": p["batch_stats"]}, x),
+            init(module, X),
+            X,
+            argnums=1,
+        )
+        == expected
+    )
 
 
 def test_a_plain_tree_of_parameters_names_layers_too():
@@ -61,12 +69,16 @@ def test_a_plain_tree_of_parameters_names_layers_too():
         return jax.nn.relu(x @ query["kernel"] + query["bias"]) @ p["head"]["w"]
 
     assert weighted(f, X, p) == ["encoder/attn/query", "head"]
-    assert weighted(lambda v, x: f(x, v["params"]), {"params": p}, X, argnums=1) == weighted(f, X, p)
+    assert weighted(lambda v, x: f(x, v["params"]), {"params": p}, X, argnums=1) == weighted(
+        f, X, p
+    )
 
 
 def test_a_parameter_of_the_top_module_uses_its_leafs_name():
     assert weighted(lambda x, p: x @ p["kernel"], X, {"kernel": W}) == ["kernel"]
-    assert weighted(lambda x, p: x @ p["params"]["kernel"], X, {"params": {"kernel": W}}) == ["kernel"]
+    assert weighted(lambda x, p: x @ p["params"]["kernel"], X, {"params": {"kernel": W}}) == [
+        "kernel"
+    ]
     assert layers(lambda x, p: jax.nn.relu(x) * p["scale"], X, {"scale": B})[1] == "scale"
 
 
@@ -103,7 +115,9 @@ def test_folded_modules_are_aliases():
 
 
 def test_a_repeated_use_gets_a_number():
-    f = lambda x, p: jax.nn.relu(jax.nn.relu(x @ p["shared"]["w"]) @ p["shared"]["w"]) @ p["shared"]["w"]  # noqa: E501, E731
+    f = lambda x, p: (
+        jax.nn.relu(jax.nn.relu(x @ p["shared"]["w"]) @ p["shared"]["w"]) @ p["shared"]["w"]
+    )
     assert weighted(f, X, {"shared": {"w": W}}) == ["shared", "shared#2", "shared#3"]
 
 
@@ -117,7 +131,9 @@ def test_a_computed_weight_is_named_after_the_module_that_holds_its_parameters()
 
 
 def test_a_cast_or_reshaped_weight_keeps_its_name():
-    f = lambda x, p: x @ p["a"]["w"].astype(jnp.bfloat16).reshape(2, 2, 4).reshape(4, 4).astype("float32")  # noqa: E501, E731
+    f = lambda x, p: (
+        x @ p["a"]["w"].astype(jnp.bfloat16).reshape(2, 2, 4).reshape(4, 4).astype("float32")
+    )
     assert weighted(f, X, {"a": {"w": W}}) == ["a"]
 
 

@@ -83,6 +83,6 @@ def test_a_layer_on_another_input_is_not_first():
 
 
 def test_a_layer_behind_a_stop_is_no_last_layer_in_between():
-    f = lambda x, p: relu(x @ p["a"]) + 0.0 * jax.lax.stop_gradient(relu(x @ p["a"]) @ p["b"])  # noqa: E501, E731
+    f = lambda x, p: relu(x @ p["a"]) + 0.0 * jax.lax.stop_gradient(relu(x @ p["a"]) @ p["b"])  # noqa: E731
     _, last = positions(f, X, P)
     assert "a" in last

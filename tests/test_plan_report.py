@@ -56,7 +56,9 @@ def test_every_rule_gives_its_reason():
     reasons = {u.layer: u.reason for u in units(net, IMAGE, P, composite=composite)}
     assert "pattern 'stem'" in reasons["stem"]
     assert "last" in reasons["head"]
-    reasons = {u.kind: u.reason for u in units(net, IMAGE, P, composite=Composite(dense=rules.Zero()))}
+    reasons = {
+        u.kind: u.reason for u in units(net, IMAGE, P, composite=Composite(dense=rules.Zero()))
+    }
     assert "dense" in reasons["dense"] and "default" in reasons["conv"]
     assert "default" in reasons["pool"]
 

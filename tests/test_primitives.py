@@ -32,9 +32,9 @@ def incomplete_gamma(x):
     return lax.igamma(jnp.full_like(x, 2.0), jnp.abs(x))
 
 
-def assigned(x):
-    """Moves elements: its primitive is scatter."""
-    return x.at[:, 1].set(0.5)
+def largest_two(x):
+    """Takes elements: its primitive is approx_top_k."""
+    return lax.approx_max_k(x, 2)[0]
 
 
 def product(x):
@@ -68,7 +68,7 @@ UNKNOWN = {
     "cond": ("cond", lambda x: lax.cond(x[0, 0] > 0, jnp.tanh, jnp.sin, x)),
     "cumprod": ("cumprod", product),
     "triangular_solve": ("triangular_solve", solve),
-    "scatter": ("scatter", assigned),
+    "approximate maxima": ("approx_top_k", largest_two),
     "igamma": ("igamma", incomplete_gamma),
 }
 
@@ -93,7 +93,7 @@ def test_the_error_names_the_layer():
         with jax.named_scope("gate"):
             return x * x[:, ::-1]
 
-    assert unknown(scoped, X).layer == "gate"
+    assert unknown(scoped, X).layer.startswith("gate")
 
 
 def test_the_error_names_the_line_itself():
@@ -219,13 +219,12 @@ def test_an_elementwise_primitive_passes_relevance_on():
 
 
 def test_a_route_follows_its_vjp():
-    register_rule("scatter", "route")
-    relevance = lrp(assigned)(X, target=lambda out: out)
-    expected = X.copy()
-    expected[:, 1] = 0.0
-    close(relevance, expected)
-    assert {u.kind for u in plan(assigned, None, X).units} == {"route"}
-    assert audit(assigned, None, X, target=lambda out: out).absorbed == pytest.approx(2 * 0.5)
+    register_rule("approx_top_k", "route")
+    x = np.array([[1.0, 4.0, 2.0, 3.0], [-1.0, -4.0, -2.0, -3.0]])
+    relevance = lrp(largest_two)(x, target=lambda out: out)
+    close(relevance, np.array([[0.0, 4.0, 0.0, 3.0], [-1.0, 0.0, -2.0, 0.0]]))
+    assert {u.kind for u in plan(largest_two, None, x).units} == {"route"}
+    assert audit(largest_two, None, x, target=lambda out: out).absorbed == 0
 
 
 def test_a_stop_ends_relevance():

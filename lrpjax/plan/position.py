@@ -30,7 +30,7 @@ def locate(program: Program, settled: Settled, traced: TracedFunction) -> Progra
             first=weighted and not any(facts[v].after_weights for v in unit.inputs),
             last=weighted and not any(v in ahead for v in unit.outputs),
             direct=bool(unit.inputs) and all(v in direct for v in unit.inputs),
-            rectified=all(_is_rectified(v, users) for v in unit.outputs),
+            rectified=all(facts[v].nonnegative or _is_rectified(v, users) for v in unit.outputs),
         )
 
     return map_units(program, place)

@@ -18,7 +18,9 @@ from lrpjax.plan.graph import Graph
 from lrpjax.plan.units import ElementwiseSpec
 from lrpjax.trace import Atom, Call, Equation
 
-_SAMPLES = (0.0, -1e-3, -1.0, -1e3)
+_NEGATIVE = (-1e-6, -1e-3, -1.0, -1e3)
+_SAMPLES = (0.0, 1e-6, *_NEGATIVE)
+_STEEP = 100  # times the argument, at ±1e-6
 _IDENTITIES = frozenset(["broadcast_in_dim", "reshape", "squeeze", "expand_dims"])
 
 
@@ -27,16 +29,18 @@ class _Unknown(Exception):
 
 
 def describe(region: Pointwise, graph: Graph) -> ElementwiseSpec:
-    """f(0) of each output, and whether f is 0 for negative arguments; None where unknown."""
+    """What f does at zero, beside it and below; nothing is known where a constant isn't."""
     argument = np.asarray(_SAMPLES, dtype=region.root.dtype)
     try:
         with jax.ensure_compile_time_eval():
             env = _run(region.equations, {region.root: argument}, graph)
             values = [np.asarray(env[out], dtype=np.float64) for out in region.outputs]
     except _Unknown:
-        return ElementwiseSpec((None,) * len(region.outputs), rectifies=False)
+        return ElementwiseSpec((None,) * len(region.outputs))
     return ElementwiseSpec(
-        tuple(float(v[0]) for v in values), rectifies=all(not v[1:].any() for v in values)
+        tuple(float(v[0]) for v in values),
+        rectifies=all(not v[2:].any() for v in values),
+        steep=any(v[0] == 0 and np.abs(v[1:3]).max() > _STEEP * 1e-6 for v in values),
     )
 
 

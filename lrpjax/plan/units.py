@@ -87,10 +87,12 @@ class ElementwiseSpec:
     Attributes:
         at_zero: f(0) of each output where it is known when the program is traced, else None.
         rectifies: f is 0 for every negative argument, as far as samples show.
+        steep: f(x)/x grows without bound towards zero, as far as samples show, though f(0) is 0.
     """
 
     at_zero: tuple[float | None, ...]
-    rectifies: bool
+    rectifies: bool = False
+    steep: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -113,7 +115,7 @@ class Unit:
         first: no other layer with weights lies between it and the explained input.
         last: no other layer with weights lies between it and the outputs.
         direct: its input is the explained input, at most moved or scaled.
-        rectified: all its outputs go into functions that are 0 for negative arguments.
+        rectified: its outputs are not negative, or go into functions that are 0 there.
         rule: the rule it gets.
         reason: why that rule, and whether it can blow relevance up.
     """

@@ -229,6 +229,11 @@ class AlphaBeta(_OneSign):
                 f"got α = {self.alpha}, β = {self.beta}"
             )
 
+    def unbounded(self, unit: Any) -> str | None:
+        """With β, a lone small negative contribution takes β of the relevance."""
+        without = concrete(self.beta) and not np.any(self.beta)
+        return super().unbounded(unit) if without else "small negative parts get β of the relevance"
+
     def affine(self, layer: views.Affine, relevance: Array) -> Split:
         """Both parts computed: the negative one as a difference would be rounding noise over ε."""
         w, b = layer.weights, layer.bias

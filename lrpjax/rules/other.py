@@ -89,7 +89,7 @@ class Pass(Rule):
             return None
         offsets = [f0 for f0 in unit.spec.at_zero if f0 != 0]
         if not offsets:
-            return None
+            return "f(x)/x is, towards zero" if unit.spec.steep else None
         if self.offset == "share" and all(f0 is None or math.isfinite(f0) for f0 in offsets):
             return None
         text = ", ".join("not known" if f0 is None else f"{f0:g}" for f0 in offsets)
