@@ -20,7 +20,7 @@ from lrpjax.composite import Composite
 from lrpjax.errors import PlanError
 from lrpjax.plan import Plan, make_plan
 from lrpjax.primitives import registered
-from lrpjax.trace import TracedFunction, trace
+from lrpjax.trace import TracedFunction, Value, trace
 
 _TRACED = (jax.Array, jax.ShapeDtypeStruct, np.ndarray, np.generic, int, float, complex)
 
@@ -128,29 +128,35 @@ class Job:
 
     Attributes:
         plan: its plan.
-        leaves: the values of the program's inputs, closed-over constants included.
-        explained: the positions among them that are explained.
+        leaves: the traced leaves, weights first.
         outputs: how many of the program's outputs are the model's outputs; the rest is aux.
         out_tree, aux_tree: their structures.
         relevance_tree: the structure of the result.
-        author: the model itself on the flat leaves.
+        author: the model itself on the leaves.
     """
 
     plan: Plan
     leaves: tuple[Any, ...]
-    explained: tuple[int, ...]
     outputs: int
     out_tree: Any
     aux_tree: Any
     relevance_tree: Any
     author: Any
 
+    def env(self) -> dict[Value, Any]:
+        """The values of all inputs of the program."""
+        traced = self.plan.traced
+        zeros = [jnp.zeros(v.shape, v.dtype) for v in traced.companions.values()]
+        values = (*self.leaves, *traced.constants, *zeros)
+        return dict(zip(traced.region.inputs, values, strict=True))
+
 
 def prepare(call: Call, composite: Composite, weights: Any, arrays: Sequence[Any]) -> Job:
     """Trace and plan a call.
 
     Raises:
-        PlanError: for inputs or outputs that are not floating point, and as in planning.
+        PlanError: for inputs that are no real numbers, outputs that are not floating point, and as
+            in planning.
         UnsupportedPrimitiveError: as in planning.
     """
     weight_leaves, weight_tree = jax.tree.flatten(weights)
@@ -174,9 +180,8 @@ def prepare(call: Call, composite: Composite, weights: Any, arrays: Sequence[Any
     traced = dataclasses.replace(traced, primary=out_tree.num_leaves)
     _check_outputs(traced)
     plan = make_plan(traced, composite, call.model.top_scope)
-    values = (*leaves, *traced.constants)
     count = out_tree.num_leaves
-    return Job(plan, values, positions, count, out_tree, aux_tree, relevance_tree, author)
+    return Job(plan, leaves, count, out_tree, aux_tree, relevance_tree, author)
 
 
 def _explained(call: Call, arrays: Sequence[Any]) -> tuple[list[int], Any]:
@@ -186,9 +191,9 @@ def _explained(call: Call, arrays: Sequence[Any]) -> tuple[list[int], Any]:
     leaves, tree = jax.tree.flatten(chosen if isinstance(call.argnums, tuple) else chosen[0])
     for leaf in leaves:
         shown = _dtype(arrays[leaf.index]) if isinstance(leaf, _Position) else repr(leaf)
-        if not isinstance(leaf, _Position) or not jnp.issubdtype(shown, jnp.floating):
+        if not isinstance(leaf, _Position) or jnp.issubdtype(shown, jnp.complexfloating):
             raise PlanError(
-                f"an explained input is an array of real floating-point numbers; got {shown}."
+                f"an explained input is an array of real numbers or of integer ids; got {shown}."
                 " Other arguments can be explained with argnums"
             )
     return [leaf.index for leaf in leaves], tree

@@ -120,13 +120,16 @@ class Region:
 class TracedFunction:
     """A program: its region, the constants it closes over, and how outputs are put together.
 
-    ``region.inputs`` are the flat arguments, then one value per entry of ``constants``; the first
-    ``primary`` of ``region.outputs`` are explained, the others come along.
+    ``region.inputs`` are the flat arguments, then one value per entry of ``constants``, then the
+    companions of explained integers: floating-point values of their shape, which no equation
+    reads, that relevance goes to in their place. The first ``primary`` of ``region.outputs`` are
+    explained, the others come along.
     """
 
     region: Region
     explained: tuple[Value, ...]
     constants: tuple[Any, ...]
+    companions: dict[Value, Value]
     out_tree: Any
     primary: int
 
@@ -213,10 +216,18 @@ def trace(
     flattener = _Flattener()
     outputs = flattener.inline(closed, inputs)
     values = tuple(value for value, _ in flattener.constants)
+    asked = [inputs[i] for i in explained]
+    floating = jax.numpy.zeros(()).dtype
+    companions = {v: Value(v.shape, floating) for v in asked if not v.inexact}
     return TracedFunction(
-        Region((*inputs, *values), tuple(outputs), tuple(flattener.equations)),
-        tuple(inputs[i] for i in explained),
+        Region(
+            (*inputs, *values, *companions.values()),
+            tuple(outputs),
+            tuple(flattener.equations),
+        ),
+        tuple(companions.get(v, v) for v in asked),
         tuple(array for _, array in flattener.constants),
+        companions,
         jax.tree.structure(out_shape),
         len(outputs),
     )

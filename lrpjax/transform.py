@@ -212,18 +212,18 @@ def _trace(call: Call, composite: Composite, weights: Any, arrays: list) -> Any:
     taps = _tapped(call, job)
     probing = Probing(call.ledger, frozenset(taps.values()))
     probes = {unit.index: probe for unit in job.plan.units if (probe := probing.probe(unit))}
-    inputs = [job.leaves[i] for i in job.explained]
+    env, explained = job.env(), job.plan.traced.explained
 
     def rewritten(inputs: list, probes: dict) -> tuple[list, list]:
-        env = dict(zip(job.plan.traced.region.inputs, job.leaves, strict=True))
-        env.update(zip(job.plan.traced.explained, inputs, strict=True))
-        outputs = evaluate(job.plan.program, env, probes)
+        values = {**env, **dict(zip(explained, inputs, strict=True))}
+        outputs = evaluate(job.plan.program, values, probes)
         return outputs[: job.outputs], outputs[job.outputs :]
 
+    inputs = [jnp.asarray(env[v]) for v in explained]
     outputs, pullback, aux = jax.vjp(rewritten, inputs, probes, has_aux=True)
     out, aux = jax.tree.unflatten(job.out_tree, outputs), jax.tree.unflatten(job.aux_tree, aux)
     if job.plan.inlined_custom:  # the author's derivatives, too, are part of the model's own output
-        out, aux = job.author(*job.leaves[: len(job.leaves) - len(job.plan.traced.constants)])
+        out, aux = job.author(*job.leaves)
     return out, aux, RelevanceOf(pullback, out, job.relevance_tree, tuple(taps.items()))
 
 

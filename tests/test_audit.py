@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from support.networks import NnxNet, convnet, linen_net, mlp, normal
+from support.ledgers import check
+from support.networks import linen_net, mlp, normal
 
-from lrpjax import Composite, PlanError, audit, lrp, plan, presets, rules
+from lrpjax import Composite, PlanError, audit, lrp, plan, rules
+
+SQUARE = normal(4, 4, seed=151)
 
 
 def ones(out):
@@ -18,20 +21,6 @@ def only(ledger, kind):
     """The one row of this kind of unit."""
     (row,) = [row for row in ledger.rows if row.unit == kind]
     return row
-
-
-def check(ledger, rounding):
-    """Every unit explains what it took, and the rows add up."""
-    absorbed = sum(row.bias + row.stabiliser + row.stopped + row.remainder for row in ledger.rows)
-    scale = max(1.0, abs(ledger.start), max(abs(row.relevance_in) for row in ledger.rows))
-    assert ledger.absorbed == ledger.start - ledger.inputs
-    assert absorbed == pytest.approx(ledger.absorbed, abs=10 * rounding * scale)
-    assert ledger.error <= rounding
-    for row in ledger.rows:
-        took = row.bias + row.stabiliser + row.stopped + row.remainder
-        left = row.relevance_out + took
-        size = max(abs(row.relevance_in), abs(left), row.magnitude)
-        assert row.relevance_in == pytest.approx(left, abs=rounding * size + 1e-30)
 
 
 # ---------------------------------------------------------------- by hand
@@ -108,8 +97,8 @@ def test_a_shift_and_the_constant_of_a_sum(x64):
     g = lambda x: jnp.tanh(x) + np.array([3.0, -1.0]) + x[::-1]  # noqa: E731
     x = np.array([1.0, 2.0])
     row = only(audit(g, Composite(add=rules.Zero()), x, target=ones), "add")
-    total = np.tanh(x) + [3.0, -1.0] + x[::-1]
-    assert row.bias == pytest.approx((np.array([3.0, -1.0]) / total).sum())
+    constant = np.array([3.0, -1.0])
+    assert row.bias == pytest.approx((constant / (np.tanh(x) + constant + x[::-1])).sum())
 
 
 def test_the_value_at_zero_of_an_activation_is_a_bias(x64):
@@ -184,68 +173,6 @@ def test_rows_are_those_of_the_plan():
     ledger, units = audit(module, None, variables, x), plan(module, None, variables, x).units
     expected = [(u.layer, u.kind, u.rule) for u in units]
     assert [(row.layer, row.unit, row.rule) for row in ledger.rows] == expected
-
-
-# ---------------------------------------------------------------- larger networks
-
-
-def remat_net(x):
-    square = SQUARE.astype(x.dtype)
-    block = jax.checkpoint(lambda x: x + jax.nn.gelu(x @ square + 0.1))
-    return block(block(x))
-
-
-SQUARE = normal(4, 4, seed=151)
-
-
-def signed_net(x):
-    """Negative activations, a difference, a temperature and a stopped branch."""
-    square = SQUARE.astype(x.dtype)
-    hidden = jnp.tanh(x @ square - 0.2)
-    mixed = hidden - jax.nn.silu(x @ square.T) + lax.stop_gradient(x)
-    return (mixed @ square + square[0]) / 0.7
-
-
-NETS = {
-    "mlp": (mlp, (5, 4)),
-    "convnet": (convnet, (3, 8, 8, 2)),
-    "remat": (remat_net, (5, 4)),
-    "signed": (signed_net, (5, 4)),
-}
-COMPOSITES = ["default", "epsilon_plus_flat", "epsilon_alpha2_beta1", "deep_taylor", "attn_lrp(γ)"]
-
-
-def composite_of(name):
-    return presets.attn_lrp(0.25) if name == "attn_lrp(γ)" else name
-
-
-@pytest.mark.parametrize("composite", COMPOSITES)
-@pytest.mark.parametrize("name", NETS)
-def test_the_ledger_closes_in_double_precision(name, composite, x64):
-    f, shape = NETS[name]
-    check(audit(f, composite_of(composite), normal(*shape, seed=152)), 1e-12)
-
-
-@pytest.mark.parametrize("composite", COMPOSITES[:3])
-@pytest.mark.parametrize("name", ["convnet", "signed"])
-def test_the_ledger_closes_in_single_precision(name, composite):
-    f, shape = NETS[name]
-    x = normal(*shape, seed=152).astype(np.float32)
-    check(audit(f, composite, x), 1e-5)
-
-
-@pytest.mark.smoke
-@pytest.mark.parametrize("style", ["linen", "nnx"])
-def test_the_ledger_of_a_flax_module_closes(style):
-    if style == "linen":
-        module, variables, x = linen_net()
-        cast = lambda leaf: jnp.asarray(leaf, jnp.float32)  # noqa: E731
-        variables, x = jax.tree.map(cast, (variables, x))
-        check(audit(module, "epsilon_plus_flat", variables, x), 1e-5)
-    else:
-        model = NnxNet()
-        model.eval()
-        check(audit(model, None, jnp.asarray(normal(3, 4), jnp.float32), target=2), 1e-5)
 
 
 # ---------------------------------------------------------------- the rest

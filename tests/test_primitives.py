@@ -73,7 +73,6 @@ UNKNOWN = {
 }
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_the_error_names_the_primitive_the_line_and_the_remedies(name):
     primitive, f = UNKNOWN[name]
@@ -84,6 +83,7 @@ def test_the_error_names_the_primitive_the_line_and_the_remedies(name):
         assert part in str(error)
 
 
+@pytest.mark.smoke
 def test_the_error_names_the_layer():
     p = {"encoder": {"dense": {"kernel": W}}}
     error = unknown(lambda x, p: (lambda z: z * z[::-1])(x @ p["encoder"]["dense"]["kernel"]), X, p)

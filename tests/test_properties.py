@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 from support.random_nets import build, example, networks
@@ -25,7 +24,6 @@ COMPOSITES = {
 composites = st.sampled_from(list(COMPOSITES))
 
 
-@pytest.mark.smoke
 @given(networks(), composites, st.sampled_from([np.float32, np.float64]))
 def test_the_ledger_closes_and_nothing_is_nan(network, composite, dtype):
     with jax.enable_x64(dtype is np.float64):

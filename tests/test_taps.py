@@ -66,9 +66,11 @@ def test_taps_are_mapped_with_the_explanation():
 
 
 def test_taps_see_into_a_rematerialised_region():
-    f = lambda x, p: dense(
-        p["head"], jax.checkpoint(lambda y: jax.nn.relu(dense(p["first"], y)))(x)
-    )
+    hidden = jax.checkpoint(lambda p, x: jax.nn.relu(dense(p, x)))
+
+    def f(x, p):
+        return dense(p["head"], hidden(p["first"], x))
+
     _, taps = lrp(f, taps=["first"])(X, PARAMETERS)
     close(taps["first"], hidden_relevance())
 

@@ -86,7 +86,6 @@ def test_one_index_for_all_positions(name, shape):
     close(identity(z, target=make(jnp.asarray(2))), expected, rtol)
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", FORMULAS)
 def test_an_index_for_every_position(name, shape):
@@ -99,6 +98,7 @@ def test_an_index_for_every_position(name, shape):
     close(jax.jit(lambda z, i: identity(z, target=make(i)))(z, index), expected, rtol)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", FORMULAS)
 def test_without_an_index_it_is_the_largest_output(name):
     make, formula, rtol = FORMULAS[name]
@@ -162,7 +162,6 @@ def test_python_and_numpy_indices_out_of_range_are_refused(index, named):
         identity(normal(2, 4), target=targets.contrastive(index) if named else index)
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_jax_index_out_of_range_gives_nan_where_it_is(name):
     """It is never synced to be looked at, and never silently zero."""

@@ -96,7 +96,6 @@ ZEROS = {
 }
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("name", ZEROS)
 def test_also_where_a_kink_is_hit_exactly(name):
     """Inlining a relu would make its gradient at 0 one half instead of 0."""

@@ -37,6 +37,7 @@ class Fact:
         value: what every element is, where that stands in the program.
         data: made from an argument, a parameter or a captured array.
         counted: made from ``iota``.
+        ids: the explained integer inputs that it, an integer too, was made from.
         after_weights: a path from the explained input to it passes a convolution or dense layer.
     """
 
@@ -47,6 +48,7 @@ class Fact:
     value: float | None = None
     data: bool = False
     counted: bool = False
+    ids: frozenset[Value] = frozenset()
     after_weights: bool = False
 
     @property
@@ -63,14 +65,23 @@ class Fact:
 class Facts:
     """The facts of every value of a program."""
 
-    def __init__(self, region: Region, explained: tuple[Value, ...]):
+    def __init__(
+        self, region: Region, explained: tuple[Value, ...], companions: Mapping[Value, Value]
+    ):
         self._facts: dict[Atom, Fact] = {}
+        self._companions = companions
         live = set(explained)
         for value in region.inputs:
             state = State.LIVE if value in live else State.CONSTANT
             names = (value.name,) if value.name and state is State.CONSTANT else ()
-            self._facts[value] = Fact(state, False, names, _sized_axes(value.shape), data=True)
+            ids = frozenset({value} if value in companions else ())
+            axes = _sized_axes(value.shape)
+            self._facts[value] = Fact(state, False, names, axes, data=True, ids=ids)
         self.extend(region)
+
+    def companion(self, integers: Value) -> Value:
+        """The zeros that relevance of an explained integer input goes to."""
+        return self._companions[integers]
 
     def __getitem__(self, atom: Atom) -> Fact:
         if isinstance(atom, Literal):
@@ -89,7 +100,7 @@ class Facts:
         """
         reached = set(ends)
         self._reach(region, reached)
-        for value in _all_values(region):
+        for value in _made_values(region):
             if self[value].live and value not in reached:
                 self[value] = dataclasses.replace(self[value], state=State.STOPPED)
 
@@ -120,17 +131,19 @@ class Facts:
             self._facts.update(zip(equation.outputs, outs, strict=True))
 
 
-def _all_values(region: Region) -> Iterator[Value]:
-    yield from region.inputs
+def _made_values(region: Region) -> Iterator[Value]:
     for equation in region.equations:
         yield from equation.outputs
         if isinstance(equation, Call):
-            yield from _all_values(equation.body)
+            yield from equation.body.inputs
+            yield from _made_values(equation.body)
 
 
 def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:
     """The facts of one output of an equation without a body."""
     state = max((fact.state for fact in operands), default=State.CONSTANT)
+    if is_lookup(equation, operands) and _differentiable(out):
+        state = State.LIVE
     if state is State.LIVE and (equation.kind is Kind.STOP or not _differentiable(out)):
         state = State.STOPPED
     names = dict.fromkeys(name for fact in operands for name in fact.parameters)
@@ -143,8 +156,29 @@ def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:
         operands[0].value if equation.name in _KEEPS_VALUE else None,
         any(fact.data for fact in operands),
         equation.name == "iota" or any(fact.counted for fact in operands),
+        _ids(equation, operands, out),
         weights or any(fact.after_weights for fact in operands),
     )
+
+
+def is_lookup(equation: Equation, operands: list[Fact]) -> bool:
+    """Whether explained integers say which rows of a constant are taken."""
+    takes = equation.name in ("gather", "dynamic_slice")
+    return (
+        takes
+        and operands[0].state is State.CONSTANT
+        and len(frozenset().union(*(fact.ids for fact in operands[1:]))) == 1
+    )
+
+
+_FOLLOWED = frozenset({Kind.ROUTE, Kind.SELECT, Kind.ELEMENTWISE, Kind.ADD, Kind.SCALE})
+
+
+def _ids(equation: Equation, operands: list[Fact], out: Value) -> frozenset[Value]:
+    """Integers stay indices through routes and arithmetic; comparisons and floats are none."""
+    if equation.kind not in _FOLLOWED or not jnp.issubdtype(out.dtype, jnp.integer):
+        return frozenset()
+    return frozenset().union(*(fact.ids for fact in operands))
 
 
 def has_weights(equation: Equation, operands: list[Fact]) -> bool:

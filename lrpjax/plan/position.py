@@ -67,7 +67,7 @@ def _mark_direct(program: Program, direct: set[Atom]) -> None:
 
 def _is_direct(unit: Unit, direct: set[Atom]) -> bool:
     """Whether a unit only moves or scales the explained input itself."""
-    moves = unit.kind in ("route", "scale")
+    moves = unit.kind in ("route", "scale") and unit.family != "lookup"
     return moves and bool(unit.inputs) and all(v in direct for v in unit.inputs)
 
 

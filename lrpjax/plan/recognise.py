@@ -13,7 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lrpjax.plan import affine, elementwise, samples, sums
+from lrpjax.plan import affine, elementwise, lookup, samples, sums
 from lrpjax.plan.facts import Facts, State
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.units import (
@@ -96,6 +96,13 @@ def _elementwise(graph: Graph) -> Iterator[Unit]:
         yield _unit(graph, "elementwise", "elementwise", region.equations, inputs, outputs, spec)
 
 
+def _lookup(graph: Graph) -> Iterator[Unit]:
+    for equation in graph.region.equations:
+        if (spec := lookup.recognise(equation, graph)) is not None:
+            equations, inputs = (*spec.path, equation), (spec.companion,)
+            yield _unit(graph, "route", "lookup", equations, inputs, equation.outputs, spec)
+
+
 def _affine(graph: Graph) -> Iterator[Unit]:
     for core in graph.region.equations:
         if graph.claimed(core) or (spec := affine.recognise(core, graph)) is None:
@@ -163,7 +170,7 @@ def _carried(equation: Equation, graph: Graph) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(a for a in dependent if isinstance(a, Value) and a.inexact))
 
 
-_FAMILIES = (_elementwise, _affine, _add, _shift, _remaining)
+_FAMILIES = (_elementwise, _lookup, _affine, _add, _shift, _remaining)
 
 
 # ---------------------------------------------------------------- what is left

@@ -38,7 +38,7 @@ class Settled:
 
 def settle(traced: TracedFunction) -> Settled:
     """Settle a traced program and derive its facts."""
-    facts = Facts(traced.region, traced.explained)
+    facts = Facts(traced.region, traced.explained, traced.companions)
     settler = _Settler(facts)
     region = settler.region(traced.region)
     facts.stop_dead_ends(region, region.outputs[: traced.primary])

@@ -96,6 +96,25 @@ class ElementwiseSpec:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class LookupSpec:
+    """Rows of a constant table, taken by explained integers.
+
+    Attributes:
+        take: the equation that takes them.
+        path: the equations that make its indices from the integers.
+        indices: the indices that were made from the integers.
+        source: the integers.
+        companion: the zeros that relevance goes to in their place.
+    """
+
+    take: Equation
+    path: tuple[Equation, ...]
+    indices: tuple[Atom, ...]
+    source: Value
+    companion: Value
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Unit:
     """A group of equations that gets one rule.
 

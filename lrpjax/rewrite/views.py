@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from lrpjax.plan.units import Fold, Unit
 from lrpjax.primitives import function_of
 from lrpjax.rewrite.affine import affine_view, scale_and_shift
+from lrpjax.rewrite.lookup import lookup_view
 from lrpjax.rewrite.run import read, run
 from lrpjax.rules import views
 from lrpjax.rules.views import at_least_float32 as wide
@@ -145,4 +146,5 @@ _VIEWS: dict[str, Callable[[Unit, Env, tuple[Array, ...]], tuple[Any, Any]]] = {
     "routing": _routing,
     "generic": _routing,
     "custom": _custom,
+    "lookup": lookup_view,
 }

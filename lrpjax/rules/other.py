@@ -132,6 +132,8 @@ class Routing(Rule):
         dropped = sum(map(total, relevance)) - kept
         return dataclasses.replace(split, remainder=lambda: dropped)
 
+    lookup = routing  # an embedding's rows go back to the integers that asked for them
+
 
 @rule
 class Registered(Rule):

@@ -1,0 +1,86 @@
+"""Relevance of integer inputs: what each id gathered, in the ids' shape."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax import nnx
+
+import lrpjax
+
+TABLE = jax.random.normal(jax.random.key(0), (5, 4))
+WEIGHTS = jax.random.normal(jax.random.key(1), (4, 3))
+IDS = jnp.array([[0, 3, -1], [2, 2, 4]])
+
+
+def classify(ids):
+    return jnp.take(TABLE, ids, axis=0).sum(1) @ WEIGHTS
+
+
+def gathered(ids, target):
+    """Gradient × input of the gathered rows, which is LRP in a bias-free linear network."""
+    rows = TABLE[ids]
+    gradient = jax.grad(lambda e: (e.sum(1) @ WEIGHTS)[:, target].sum())(rows)
+    return np.sum(rows * gradient, -1)
+
+
+@pytest.mark.smoke
+def test_an_id_gets_the_sum_over_what_it_gathered():
+    relevance = lrpjax.lrp(classify)(IDS, target=1)
+    assert relevance.dtype == jnp.float32
+    np.testing.assert_allclose(relevance, gathered(IDS, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_relevance_follows_the_routes_of_the_ids():
+    def rearranged(ids):
+        ids = jnp.concatenate([ids[:, ::-1], jnp.zeros((2, 1), ids.dtype)], 1).T
+        return jnp.take(TABLE, ids, axis=0).sum(0) @ WEIGHTS
+
+    relevance = lrpjax.lrp(rearranged)(IDS, target=1)
+    np.testing.assert_allclose(relevance, gathered(IDS, 1), rtol=1e-4, atol=1e-5)
+    ledger = lrpjax.audit(rearranged, None, IDS, target=1)
+    appended = 2 * float(TABLE[0] @ WEIGHTS[:, 1])
+    assert ledger.absorbed == pytest.approx(appended, rel=1e-4)
+
+
+def test_one_id_by_plain_indexing_and_vmap_agree():
+    pick = lambda i: TABLE[i] @ WEIGHTS  # noqa: E731
+    ids = jnp.array([1, 4, 0])
+    by_hand = (TABLE[ids] @ WEIGHTS).max(-1)
+    np.testing.assert_allclose(jax.vmap(lrpjax.lrp(pick))(ids), by_hand, rtol=1e-4)
+    np.testing.assert_allclose(lrpjax.lrp(jax.vmap(pick))(ids), by_hand, rtol=1e-4)
+
+
+def test_embedding_layers_are_routes_named_after_their_module():
+    class Text(nn.Module):
+        @nn.compact
+        def __call__(self, ids):
+            positions = self.param("positions", nn.initializers.normal(1.0), (3, 4))
+            x = nn.Embed(5, 4, name="embed")(ids) + positions
+            return nn.Dense(2, name="head")(nn.relu(x).mean(1))
+
+    model = Text()
+    variables = model.init(jax.random.key(2), IDS)
+    units = {unit.layer: unit for unit in lrpjax.plan(model, None, variables, IDS).units}
+    assert units["embed"].kind == "route"
+    assert type(units["positions"].rule).__name__ == "Epsilon"
+    ledger = lrpjax.audit(model, None, variables, IDS)
+    rows = {row.layer: row for row in ledger.rows}
+    assert abs(rows["positions"].bias) > 0
+    assert ledger.error < 1e-5
+
+
+def test_nnx_embeddings_and_pytrees_of_ids_and_floats():
+    embed = nnx.Embed(5, 4, rngs=nnx.Rngs(0))
+    model = lambda d: embed(d["ids"]).sum(1) + d["x"]  # noqa: E731
+    inputs = {"ids": IDS, "x": jnp.ones((2, 4))}
+    relevance = lrpjax.lrp(model)(inputs, target=0)
+    by_hand = embed(IDS)[..., 0]
+    np.testing.assert_allclose(relevance["ids"], by_hand, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(relevance["x"][:, 0], 1, rtol=1e-4)
+
+
+def test_integers_that_take_nothing_from_a_table_are_refused():
+    with pytest.raises(lrpjax.PlanError, match="does not depend"):
+        lrpjax.lrp(lambda i: i * 2.0)(IDS)
