@@ -54,16 +54,16 @@ def recognise(region: Region, facts: Facts, explained: int = 0) -> Program:
 def _private(unit: Unit, graph: Graph) -> list[Equation]:
     """The equations of a unit that no one else computes.
 
-    An elementwise unit has its own copy of a comparison that is read outside too.
+    A comparison, or an index, that is read outside too is computed there as well.
     """
-    ours = set(unit.equations)
-
-    def is_private(equation: Equation) -> bool:
+    private: set[Equation] = set()
+    for equation in reversed(unit.equations):
         users = (c for out in equation.outputs for c in graph.consumers[out])
         leaves = any(out in graph.leaving for out in equation.outputs)
-        return not leaves and all(user in ours for user in users)
-
-    return [e for e in unit.equations if _touches_live(e, graph) or is_private(e)]
+        inner = not leaves and all(user in private for user in users)
+        if inner or _touches_live(equation, graph):
+            private.add(equation)
+    return [e for e in unit.equations if e in private]
 
 
 def _unit(

@@ -40,7 +40,6 @@ def _asked(spec: LookupSpec, relevance: Array, integers: Mapping[Value, Array]) 
     """The relevance of what each index took; several numbers that make one index share it."""
     if spec.take.name == "dynamic_slice":
         return [jnp.sum(relevance) / len(spec.indices)] * len(spec.indices)
-    (indices,) = spec.indices
     taken = jnp.sum(relevance, spec.take.params["dimension_numbers"].offset_dims)
     ones = jnp.ones(spec.source.shape, relevance.dtype)
     (ours,) = (jnp.where(c != 0, 1, 0) for c in _follow(spec, ones, integers))
