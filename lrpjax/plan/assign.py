@@ -10,8 +10,9 @@ from lrpjax.composite import Composite
 from lrpjax.errors import PlanError, UnsupportedPrimitiveError
 from lrpjax.plan.units import Child, Program, Step, Unit
 from lrpjax.presets import default_rule
-from lrpjax.rules import Registered, Routing, Rule, Stop
+from lrpjax.rules import Routing, Rule, Stop
 from lrpjax.rules.base import all_rules
+from lrpjax.rules.other import Registered
 
 
 def assign(program: Program, composite: Composite) -> Program:

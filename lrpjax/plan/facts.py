@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 import jax.numpy as jnp
 import numpy as np
 
+from lrpjax.plan.axes import sized_axes, varying_axes
 from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Call, Equation, Literal, Region, Value
 
@@ -75,7 +76,7 @@ class Facts:
             state = State.LIVE if value in live else State.CONSTANT
             names = (value.name,) if value.name and state is State.CONSTANT else ()
             ids = frozenset({value} if value in companions else ())
-            axes = _sized_axes(value.shape)
+            axes = sized_axes(value.shape)
             self._facts[value] = Fact(state, False, names, axes, data=True, ids=ids)
         self.extend(region)
 
@@ -152,7 +153,7 @@ def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:
         state,
         _nonnegative(equation, operands),
         () if state is State.LIVE else tuple(names),
-        _varies(equation, operands, out),
+        varying_axes(equation, [fact.varies for fact in operands], out),
         operands[0].value if equation.name in _KEEPS_VALUE else None,
         any(fact.data for fact in operands),
         equation.name == "iota" or any(fact.counted for fact in operands),
@@ -192,9 +193,7 @@ def _differentiable(value: Value) -> bool:
     return jnp.issubdtype(value.dtype, jnp.inexact)
 
 
-def _sized_axes(shape: tuple[int, ...]) -> frozenset[int]:
-    return frozenset(axis for axis, size in enumerate(shape) if size > 1)
-
+_KEEPS_VALUE = frozenset("convert_element_type copy broadcast_in_dim reshape squeeze".split())
 
 # ---------------------------------------------------------------- signs
 
@@ -232,75 +231,3 @@ def _nonnegative(equation: Equation, operands: list[Fact]) -> bool:
     if name in _SIGNS:
         return _SIGNS[name](equation, operands)
     return name in _KEEPS_NONNEGATIVE and all(fact.nonnegative for fact in operands)
-
-
-# ---------------------------------------------------------------- axes along which a value varies
-
-_SAME_AXES = frozenset({Kind.ELEMENTWISE, Kind.ADD, Kind.SCALE, Kind.SELECT})
-_KEEPS_VALUE = frozenset(["convert_element_type", "copy", "broadcast_in_dim", "reshape", "squeeze"])
-_CASTS = frozenset({"convert_element_type", "copy", "reduce_precision", "stop_gradient"})
-
-
-def _varies(equation: Equation, operands: list[Fact], out: Value) -> frozenset[int]:
-    """The axes along which an output may differ; all of them where the table says nothing."""
-    everywhere = _sized_axes(out.shape)
-    if equation.kind in _SAME_AXES or equation.name in _CASTS:
-        return everywhere & frozenset().union(*(fact.varies for fact in operands))
-    mapper = _AXES.get(equation.name)
-    return everywhere & mapper(equation, operands) if mapper else everywhere
-
-
-def _broadcast_axes(equation: Equation, operands: list[Fact]) -> frozenset[int]:
-    dims = equation.params["broadcast_dimensions"]
-    return frozenset(dims[axis] for axis in operands[0].varies)
-
-
-def _transpose_axes(equation: Equation, operands: list[Fact]) -> frozenset[int]:
-    permutation = equation.params["permutation"]
-    return frozenset(new for new, old in enumerate(permutation) if old in operands[0].varies)
-
-
-def _reshape_axes(equation: Equation, operands: list[Fact]) -> frozenset[int]:
-    old, new = equation.inputs[0].shape, equation.outputs[0].shape
-    varies: set[int] = set()
-    for before, after in axis_groups(old, new):
-        if operands[0].varies & set(before):
-            varies.update(after)
-    return frozenset(varies)
-
-
-_AXES: Mapping[str, Callable[[Equation, list[Fact]], frozenset[int]]] = {
-    "broadcast_in_dim": _broadcast_axes,
-    "transpose": _transpose_axes,
-    "reshape": _reshape_axes,
-    "squeeze": _reshape_axes,
-    "expand_dims": _reshape_axes,
-}
-
-
-def axis_groups(
-    old: tuple[int, ...], new: tuple[int, ...]
-) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Split a reshape into the smallest runs of axes that hold the same elements.
-
-    Example:
-        >>> axis_groups((2, 6, 5), (2, 2, 3, 5))
-        [((0,), (0,)), ((1,), (1, 2)), ((2,), (3,))]
-    """
-    if 0 in old:
-        return [(tuple(range(len(old))), tuple(range(len(new))))]
-    groups = []
-    i = j = 0
-    while i < len(old) or j < len(new):
-        start_i, start_j, left, right = i, j, 1, 1
-        while (i == start_i and j == start_j) or left != right:
-            if (
-                i < len(old)
-                and (left <= right or j >= len(new))
-                and not (left == right and j > start_j)
-            ):
-                left, i = left * old[i], i + 1
-            else:
-                right, j = right * new[j], j + 1
-        groups.append((tuple(range(start_i, i)), tuple(range(start_j, j))))
-    return groups

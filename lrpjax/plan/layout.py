@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lrpjax.plan.facts import axis_groups
+from lrpjax.plan.axes import axis_groups
 from lrpjax.plan.units import Fold
 from lrpjax.trace import Equation
 

@@ -1,8 +1,9 @@
 """The rules that share a unit's relevance among its inputs, by the papers' names."""
 
-from lrpjax.rules.affine import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, Zero, ZPlus
+from lrpjax.rules.affine import AlphaBeta, Epsilon, Gamma, Zero, ZPlus
 from lrpjax.rules.base import Rule
-from lrpjax.rules.other import Even, Pass, Ratio, Registered, Routing, Stop
+from lrpjax.rules.first_layer import Flat, WSquare, ZBox
+from lrpjax.rules.other import Even, Pass, Ratio, Routing, Stop
 
 __all__ = [
     "AlphaBeta",
@@ -12,7 +13,6 @@ __all__ = [
     "Gamma",
     "Pass",
     "Ratio",
-    "Registered",
     "Routing",
     "Rule",
     "Stop",
