@@ -93,8 +93,8 @@ def evaluated(make=NnxNet, seed=0):
     model = make(seed)
     rng = np.random.default_rng(seed)
     for variable in (model.norm.mean, model.norm.bias, model.first.bias, model.last.bias):
-        variable[...] = jnp.asarray(rng.normal(size=variable[...].shape))
-    model.norm.var[...] = jnp.asarray(0.5 + rng.random(6))
+        variable[...] = jnp.asarray(rng.normal(size=variable[...].shape), jnp.float32)
+    model.norm.var[...] = jnp.asarray(0.5 + rng.random(6), jnp.float32)
     model.eval()
     return model
 
@@ -137,21 +137,21 @@ def test_later_changes_of_the_weights_are_seen():
     model = evaluated()
     explain = lrp(model)
     before = np.asarray(explain(X))
-    model.first.kernel[...] = jnp.asarray(normal(4, 6, seed=41))
-    model.norm.mean[...] = jnp.zeros(6)
+    model.first.kernel[...] = jnp.asarray(normal(4, 6, seed=41), jnp.float32)
+    model.norm.mean[...] = jnp.zeros(6, jnp.float32)
     close(explain(X), lrp(by_hand(model))(X), rtol=1e-5)
     assert np.abs(np.asarray(explain(X)) - before).max() > 1e-3
 
 
 def test_a_change_of_mode_is_seen():
     model = evaluated()
-    explain = lrp(model)
-    expected = np.asarray(explain(X))
+    explain, x = lrp(model), X.astype(np.float32)
+    expected = np.asarray(explain(x))
     model.train()
     with pytest.raises(UnsupportedPrimitiveError):
-        explain(X)
+        explain(x)
     model.eval()
-    close(explain(X), expected, rtol=1e-12)
+    close(explain(x), expected, rtol=1e-12)
 
 
 def test_state_that_changes_inside_is_discarded():
@@ -220,7 +220,7 @@ def test_lrp_vjp_of_an_nnx_module_keeps_the_weights_it_was_made_with():
     model = evaluated()
     _, relevance_of = lrp_vjp(model, None, X)
     expected = np.asarray(lrp(model)(X, target=1))
-    model.first.kernel[...] = jnp.zeros((4, 6))
+    model.first.kernel[...] = jnp.zeros((4, 6), jnp.float32)
     close(relevance_of(1), expected)
 
 

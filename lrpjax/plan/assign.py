@@ -73,7 +73,9 @@ def _assign(unit: Unit, composite: Composite) -> Unit:
 
 def _choose(unit: Unit, composite: Composite) -> tuple[Rule, str]:
     for pattern, rule in reversed(list(composite.layers.items())):
-        if matches(pattern, unit) and not rule.misfit(unit):
+        # The generic fallback is opted into by its own keyword, never by a pattern.
+        chosen = unit.kind != "unsupported" or isinstance(rule, Stop)
+        if chosen and matches(pattern, unit) and not rule.misfit(unit):
             return rule, f"layer pattern {pattern!r}"
     if unit.kind == "unsupported":
         return _unsupported(unit, composite)
