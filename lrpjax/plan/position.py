@@ -90,6 +90,12 @@ def _users(program: Program) -> dict[Atom, list[Unit | None]]:
 def _is_rectified(value: Value, users: dict[Atom, list[Unit | None]]) -> bool:
     """Whether all that a value does is go into functions that are 0 for negative arguments."""
     return bool(users[value]) and all(
-        user is not None and user.family == "elementwise" and user.spec.rectifies
-        for user in users[value]
+        user is not None and _rectifies(user, users) for user in users[value]
     )
+
+
+def _rectifies(unit: Unit, users: dict[Atom, list[Unit | None]]) -> bool:
+    """Whether a unit is such a function, or moves elements to one."""
+    if unit.kind == "route":
+        return all(_is_rectified(v, users) for v in unit.outputs)
+    return unit.family == "elementwise" and unit.spec.rectifies
