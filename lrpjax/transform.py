@@ -222,7 +222,7 @@ def _trace(call: Call, composite: Composite, weights: Any, arrays: list) -> Any:
     inputs = [jnp.asarray(env[v]) for v in explained]
     outputs, pullback, aux = jax.vjp(rewritten, inputs, probes, has_aux=True)
     out, aux = jax.tree.unflatten(job.out_tree, outputs), jax.tree.unflatten(job.aux_tree, aux)
-    if job.plan.inlined_custom:  # the author's derivatives, too, are part of the model's own output
+    if job.plan.inlined_custom:  # the outputs keep the derivatives that their author gave them
         out, aux = job.author(*job.leaves)
     return out, aux, RelevanceOf(pullback, out, job.relevance_tree, tuple(taps.items()))
 
@@ -255,15 +255,18 @@ class RelevanceOf:
 
     def __call__(self, target: Any = None) -> Any:
         """Relevance for a target, or for a starting relevance like the outputs."""
-        if _is_start(target):
-            start = targets.like_outputs(target, self.out)
-        else:
-            target = targets.as_target(target)
-            if targets.is_concrete(target):
-                targets.check_range(target, self.out)
-            start = targets.start(target, self.out)
-        relevance, tapped, _ = _pull(self, start)
+        relevance, tapped, _ = _pull(self, self._start(target))
         return (relevance, tapped) if self.taps else relevance
+
+    def _start(self, target: Any) -> Any:
+        """A checked target, or the starting relevance itself."""
+        if _is_start(target):
+            return targets.like_outputs(target, self.out)
+        target = targets.as_target(target)
+        if targets.is_concrete(target):
+            targets.check_range(target, self.out)
+        named = isinstance(target, targets.Target)
+        return target if named else targets.start(target, self.out)
 
     def pull(self, start: Any) -> tuple[Any, dict[str, Any], dict[int, Any]]:
         """Relevance, taps and reports for a starting relevance."""
@@ -276,6 +279,8 @@ class RelevanceOf:
 
 @jax.jit
 def _pull(relevance_of: RelevanceOf, start: Any) -> Any:
+    if isinstance(start, targets.Target):
+        start = targets.start(start, relevance_of.out)
     return relevance_of.pull(start)
 
 
@@ -292,5 +297,5 @@ def as_options(argnums: Any, has_aux: bool, taps: Sequence[str] = ()) -> Options
     """Options as a user gives them, in hashable form."""
     if isinstance(taps, str):
         raise PlanError(f"taps is a sequence of layer patterns; got the string {taps!r}")
-    numbers = argnums if argnums is None or isinstance(argnums, int) else tuple(argnums)
+    numbers = tuple(argnums) if isinstance(argnums, (list, tuple)) else argnums
     return Options(numbers, has_aux, tuple(taps))

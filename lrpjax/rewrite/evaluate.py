@@ -87,6 +87,10 @@ def _as_custom_vjp(unit: Unit) -> Any:
         env = dict(zip(unit.constants, constants, strict=True))
         env.update(zip(unit.inputs, inputs, strict=True))
         env.update(zip(unit.outputs, outputs, strict=True))
+        relevance = tuple(
+            r if v.inexact else jnp.zeros(v.shape)  # integers' cotangents are of no real dtype
+            for r, v in zip(relevance, unit.outputs, strict=True)
+        )
         if "report" in probe:  # every column is to sum the very same numbers
             relevance = lax.optimization_barrier(relevance)
         split = share(unit, rule, env, relevance)
