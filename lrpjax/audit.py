@@ -10,11 +10,12 @@ import jax
 import numpy as np
 
 from lrpjax.call import part
+from lrpjax.explain import Result, run
 from lrpjax.plan.report import describe, layout
 from lrpjax.presets import as_composite
 from lrpjax.rewrite.probes import COLUMNS
 from lrpjax.rules import Rule
-from lrpjax.transform import AnyComposite, Result, as_options, plan, run
+from lrpjax.transform import AnyComposite, as_options, plan
 
 
 @dataclasses.dataclass(frozen=True)

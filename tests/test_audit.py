@@ -29,7 +29,7 @@ def only(ledger, kind):
 @pytest.mark.smoke
 def test_the_bias_and_the_stabiliser_of_a_dense_layer(x64):
     """z = 2·1 + 1·2 + 1 = 5, start 10 with ε = 3: c = 10/8."""
-    f = lambda x: x @ np.array([[2.0], [1.0]]) + 1.0  # noqa: E731
+    f = lambda x: x @ np.array([[2.0], [1.0]]) + 1.0
     ledger = audit(f, rules.Epsilon(3.0), np.array([1.0, 2.0]), target=lambda z: 2.0 * z)
     row = only(ledger, "dense")
     c = 10.0 / 8.0
@@ -51,7 +51,7 @@ def test_the_ledgers_inputs_are_the_relevance_itself(x64):
 
 def test_what_a_rule_that_keeps_the_positive_part_gives_to_the_bias(x64):
     """x = (1, 1), w = (2, -1), b = 2: the positive part is 2 + 2, of which the bias is half."""
-    f = lambda x: x @ np.array([[2.0], [-1.0]]) + np.array([2.0])  # noqa: E731
+    f = lambda x: x @ np.array([[2.0], [-1.0]]) + np.array([2.0])
     ledger = audit(f, rules.ZPlus(0.0), np.ones(2), target=ones)
     row = only(ledger, "dense")
     assert (row.relevance_out, row.bias, row.stabiliser) == pytest.approx((0.5, 0.5, 0.0))
@@ -59,7 +59,7 @@ def test_what_a_rule_that_keeps_the_positive_part_gives_to_the_bias(x64):
 
 def test_both_parts_of_alpha_beta(x64):
     """Positive 3 + bias 1, negative -2: α 3/4 − β 1 to the input, α 1/4 to the bias."""
-    f = lambda x: x @ np.array([[3.0], [-2.0]]) + np.array([1.0])  # noqa: E731
+    f = lambda x: x @ np.array([[3.0], [-2.0]]) + np.array([1.0])
     ledger = audit(f, rules.AlphaBeta(2.0, 1.0, epsilon=0.0), np.ones(2), target=ones)
     row = only(ledger, "dense")
     assert row.relevance_out == pytest.approx(2 * 3 / 4 - 1)
@@ -68,21 +68,21 @@ def test_both_parts_of_alpha_beta(x64):
 
 def test_a_missing_negative_part_is_a_stabilisers_doing(x64):
     """With nothing negative, β's share has nowhere to go."""
-    f = lambda x: x @ np.array([[3.0], [2.0]])  # noqa: E731
+    f = lambda x: x @ np.array([[3.0], [2.0]])
     ledger = audit(f, rules.AlphaBeta(2.0, 1.0, epsilon=0.0), np.ones(2), target=ones)
     row = only(ledger, "dense")
     assert row.relevance_out == pytest.approx(2.0) and row.stabiliser == pytest.approx(-1.0)
 
 
 def test_a_zero_denominator_drops_its_relevance_with_the_stabiliser():
-    f = lambda x: x @ np.array([[1.0], [-1.0]], np.float32)  # noqa: E731
+    f = lambda x: x @ np.array([[1.0], [-1.0]], np.float32)
     ledger = audit(f, rules.Zero(), np.ones(2, np.float32), target=ones)
     row = only(ledger, "dense")
     assert (row.relevance_in, row.relevance_out, row.stabiliser) == (1.0, 0.0, 1.0)
 
 
 def test_rules_that_ignore_the_bias_give_it_nothing():
-    f = lambda x: x @ normal(3, 2).astype(np.float32) + 5.0  # noqa: E731
+    f = lambda x: x @ normal(3, 2).astype(np.float32) + 5.0
     for rule in (rules.Flat(), rules.ZBox(-2.0, 2.0)):
         row = only(audit(f, rule, np.ones(3, np.float32), target=ones), "dense")
         assert row.bias == 0 and row.relevance_out == pytest.approx(2.0, rel=1e-4)
@@ -90,11 +90,11 @@ def test_rules_that_ignore_the_bias_give_it_nothing():
 
 def test_a_shift_and_the_constant_of_a_sum(x64):
     """relu(x) = (1, 2) + (1, 2): half to each; then + a third operand of another layer."""
-    f = lambda x: jax.nn.relu(x) + np.array([1.0, 2.0])  # noqa: E731
+    f = lambda x: jax.nn.relu(x) + np.array([1.0, 2.0])
     ledger = audit(f, Composite(shift=rules.Epsilon(0.0)), np.array([1.0, 2.0]), target=ones)
     row = only(ledger, "shift")
     assert (row.relevance_in, row.relevance_out, row.bias) == pytest.approx((2.0, 1.0, 1.0))
-    g = lambda x: jnp.tanh(x) + np.array([3.0, -1.0]) + x[::-1]  # noqa: E731
+    g = lambda x: jnp.tanh(x) + np.array([3.0, -1.0]) + x[::-1]
     x = np.array([1.0, 2.0])
     row = only(audit(g, Composite(add=rules.Zero()), x, target=ones), "add")
     constant = np.array([3.0, -1.0])
@@ -114,7 +114,7 @@ def test_the_value_at_zero_of_an_activation_is_a_bias(x64):
 
 def test_what_a_stop_gradient_takes(x64):
     """z = 3 + 1: three quarters end at the stop."""
-    f = lambda x: lax.stop_gradient(3.0 * x) + x @ np.ones((1, 1))  # noqa: E731
+    f = lambda x: lax.stop_gradient(3.0 * x) + x @ np.ones((1, 1))
     ledger = audit(f, Composite(add=rules.Zero(), dense=rules.Zero()), np.ones(1), target=ones)
     assert sum(row.stopped for row in ledger.rows) == pytest.approx(0.75)
     assert only(ledger, "stop").stopped == pytest.approx(0.75)
@@ -123,7 +123,7 @@ def test_what_a_stop_gradient_takes(x64):
 
 
 def test_what_the_stop_rule_takes(x64):
-    f = lambda x: jnp.tanh(x) @ np.ones((2, 1))  # noqa: E731
+    f = lambda x: jnp.tanh(x) @ np.ones((2, 1))
     ledger = audit(f, Composite(elementwise=rules.Stop()), np.ones(2))
     row = only(ledger, "elementwise")
     assert row.stopped == row.relevance_in == pytest.approx(ledger.start, rel=1e-5)
@@ -132,7 +132,7 @@ def test_what_the_stop_rule_takes(x64):
 
 
 def test_what_a_constant_output_takes():
-    f = lambda x: {"x": x, "constant": jnp.full(3, 2.0) * normal(1).astype(np.float32)}  # noqa: E731
+    f = lambda x: {"x": x, "constant": jnp.full(3, 2.0) * normal(1).astype(np.float32)}
     ledger = audit(f, None, np.ones(2, np.float32), target=lambda out: jax.tree.map(ones, out))
     assert ledger.start == 5.0 and ledger.inputs == 2.0
     assert only(ledger, "stop").stopped == pytest.approx(3.0)
@@ -162,8 +162,8 @@ def test_maxima_pass_everything_on(x64):
 
 
 def test_several_inputs_and_outputs_are_summed(x64):
-    f = lambda x, y: {"a": 2.0 * x, "b": [3.0 * y]}  # noqa: E731
-    target = lambda out: jax.tree.map(ones, out)  # noqa: E731
+    f = lambda x, y: {"a": 2.0 * x, "b": [3.0 * y]}
+    target = lambda out: jax.tree.map(ones, out)
     ledger = audit(f, None, np.ones(2), np.ones(3), argnums=(0, 1), target=target)
     assert (ledger.start, ledger.inputs, ledger.absorbed) == (5.0, 5.0, 0.0)
 
@@ -219,7 +219,7 @@ def test_finite_networks_have_nothing_to_report():
 
 
 def test_audit_takes_what_lrp_takes():
-    f = lambda x, w, *, scale: (x @ w * scale, {"aux": x})  # noqa: E731
+    f = lambda x, w, *, scale: (x @ w * scale, {"aux": x})
     x, w = normal(2, 4).astype(np.float32), SQUARE.astype(np.float32)
     ledger = audit(f, "epsilon", x, w, argnums=0, has_aux=True, target=[0, 1], scale=2.0)
     out = x @ w * 2.0

@@ -61,7 +61,7 @@ def test_the_ledger_closes_in_single_precision(name, composite):
 def test_the_ledger_of_a_flax_module_closes(style):
     if style == "linen":
         module, variables, x = linen_net()
-        cast = lambda leaf: jnp.asarray(leaf, jnp.float32)  # noqa: E731
+        cast = lambda leaf: jnp.asarray(leaf, jnp.float32)
         variables, x = jax.tree.map(cast, (variables, x))
         check(audit(module, "epsilon_plus_flat", variables, x), 1e-5)
     else:

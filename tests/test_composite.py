@@ -85,7 +85,7 @@ def test_a_composite_that_names_conv_or_dense_has_no_first_of_its_own():
 
 
 def test_one_layer_may_be_first_and_last():
-    f = lambda x: x @ normal(4, 3)  # noqa: E731
+    f = lambda x: x @ normal(4, 3)
     args = (normal(2, 4),)
     assert set(chosen(Composite(first=A, last=B), f, args).values()) == {A}
     assert set(chosen(Composite(last=B), f, args).values()) == {B}
@@ -101,7 +101,7 @@ def test_a_single_rule_goes_to_convolutions_and_dense_layers_alone():
 
 
 def test_first_and_last_are_for_layers_with_weights():
-    f = lambda x: jax.nn.relu(jnp.tanh(x).mean(1, keepdims=True) @ normal(1, 4))  # noqa: E731
+    f = lambda x: jax.nn.relu(jnp.tanh(x).mean(1, keepdims=True) @ normal(1, 4))
     units = plan(f, Composite(first=A, last=B), normal(2, 3)).units
     assert [u.kind for u in units if u.rule in (A, B)] == ["dense"]
 

@@ -45,7 +45,7 @@ def test_relevance_follows_the_routes_of_the_ids():
 
 
 def test_one_id_by_plain_indexing_and_vmap_agree():
-    pick = lambda i: TABLE[i] @ WEIGHTS  # noqa: E731
+    pick = lambda i: TABLE[i] @ WEIGHTS
     ids = jnp.array([1, 4, 0])
     by_hand = (TABLE[ids] @ WEIGHTS).max(-1)
     np.testing.assert_allclose(jax.vmap(lrpjax.lrp(pick))(ids), by_hand, rtol=1e-4)
@@ -73,7 +73,7 @@ def test_embedding_layers_are_routes_named_after_their_module():
 
 def test_nnx_embeddings_and_pytrees_of_ids_and_floats():
     embed = nnx.Embed(5, 4, rngs=nnx.Rngs(0))
-    model = lambda d: embed(d["ids"]).sum(1) + d["x"]  # noqa: E731
+    model = lambda d: embed(d["ids"]).sum(1) + d["x"]
     inputs = {"ids": IDS, "x": jnp.ones((2, 4))}
     relevance = lrpjax.lrp(model)(inputs, target=0)
     by_hand = embed(IDS)[..., 0]

@@ -107,7 +107,7 @@ def test_several_arguments_aux_and_keywords():
 
 
 def test_outputs_of_several_leaves_start_with_a_pytree():
-    f = lambda x: {"z": mlp(x), "h": jnp.tanh(x)}  # noqa: E731
+    f = lambda x: {"z": mlp(x), "h": jnp.tanh(x)}
     out, relevance_of = lrp_vjp(f, None, X)
     starts = {"z": np.zeros((5, 3)), "h": np.asarray(out["h"])}
     close(relevance_of(starts), np.asarray(out["h"]))

@@ -87,13 +87,13 @@ def test_prelu_is_one_region(style):
     elif style == "nnx":
         assert kinds(nnx.PReLU(), X) == ["elementwise"]
     else:
-        f = lambda x, a: jnp.where(x >= 0, x, a * x)  # noqa: E731
+        f = lambda x, a: jnp.where(x >= 0, x, a * x)
         assert kinds(f, X, ARRAY) == ["elementwise"]
         assert kinds(lambda x, a: f(x @ W, a), X, ARRAY) == ["dense", "elementwise"]
 
 
 def test_two_activations_of_one_value_are_two_units():
-    f = lambda x: (lambda z: jax.nn.relu(z) @ W + jnp.tanh(z) @ W)(x @ W)  # noqa: E731
+    f = lambda x: (lambda z: jax.nn.relu(z) @ W + jnp.tanh(z) @ W)(x @ W)
     assert sorted(kinds(f, X)) == ["add"] + ["dense"] * 3 + ["elementwise"] * 2
 
 

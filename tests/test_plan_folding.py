@@ -143,7 +143,7 @@ def test_batch_norm_after_a_residual_sum_is_one_shift(style):
     if style == "linen":
         norm = nn.BatchNorm(**NORM)
         variables = jax.eval_shape(norm.init, jax.random.key(0), X)
-        f = lambda x, v: norm.apply(v, x + jax.nn.relu(x @ W))  # noqa: E731
+        f = lambda x, v: norm.apply(v, x + jax.nn.relu(x @ W))
         found = units(f, X, variables)
     else:
         module = nnx.BatchNorm(4, use_running_average=True, rngs=nnx.Rngs(0))
@@ -153,7 +153,7 @@ def test_batch_norm_after_a_residual_sum_is_one_shift(style):
 
 
 def test_a_layer_scale_folds_into_the_branch_it_scales():
-    f = lambda x: x + S * (jax.nn.gelu(x @ W + B) @ W + B)  # noqa: E731
+    f = lambda x: x + S * (jax.nn.gelu(x @ W + B) @ W + B)
     found = units(f, X)
     assert [u.kind for u in found] == ["dense", "elementwise", "dense", "add"]
     assert len(found[2].folded) == 2
@@ -168,7 +168,7 @@ def test_dropout_at_inference_leaves_nothing():
 
 
 def test_zero_pads_in_front_of_a_convolution_fold():
-    f = lambda x: conv(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), KERNEL, 1, "VALID")  # noqa: E731
+    f = lambda x: conv(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), KERNEL, 1, "VALID")
     found = plan(f, None, IMAGE).units
     assert [u.kind for u in found] == ["conv"]
     assert "padding" in folded(found[0])
@@ -196,5 +196,5 @@ def test_a_pad_that_others_read_does_not():
 
 
 def test_pooling_counts_fold_and_their_divisions_too():
-    f = lambda x: nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)  # noqa: E731
+    f = lambda x: nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
     assert kinds(f, IMAGE) == ["pool"]

@@ -84,7 +84,7 @@ def test_a_parameter_of_the_top_module_uses_its_leafs_name():
 
 def test_lists_of_layers_have_their_index():
     p = {"layers": [{"w": W}, {"w": W}]}
-    f = lambda x, p: jax.nn.relu(x @ p["layers"][0]["w"]) @ p["layers"][1]["w"]  # noqa: E731
+    f = lambda x, p: jax.nn.relu(x @ p["layers"][0]["w"]) @ p["layers"][1]["w"]
     assert weighted(f, X, p) == ["layers/0", "layers/1"]
 
 
@@ -150,9 +150,9 @@ def test_named_layers_keep_their_names_inside_jit_and_remat():
 
 
 def test_without_named_parameters_layers_are_counted():
-    f = lambda x: jax.nn.relu(x @ W) @ W  # noqa: E731
+    f = lambda x: jax.nn.relu(x @ W) @ W
     assert weighted(f, X) == ["dot_general_0", "dot_general_1"]
-    g = lambda x: jax.nn.relu(conv(x, KERNEL)).mean((1, 2)) @ W  # noqa: E731
+    g = lambda x: jax.nn.relu(conv(x, KERNEL)).mean((1, 2)) @ W
     assert weighted(g, IMAGE) == ["conv_general_dilated_0", "dot_general_0"]
 
 

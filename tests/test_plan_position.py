@@ -71,18 +71,18 @@ def test_the_order_of_definition_does_not_matter():
 
 
 def test_aux_is_no_output_that_hides_the_last_layer():
-    f = lambda x, p: (lambda z: (z, relu(z) @ p["b"]))(x @ p["a"])  # noqa: E731
+    f = lambda x, p: (lambda z: (z, relu(z) @ p["b"]))(x @ p["a"])
     last = {u.layer for u in units(f, X, P, has_aux=True) if u.last}
     assert "a" in last
 
 
 def test_a_layer_on_another_input_is_not_first():
     """Only paths from the explained input count."""
-    f = lambda x, other, p: x @ p["a"] + relu(other @ p["b"]) @ p["c"]  # noqa: E731
+    f = lambda x, other, p: x @ p["a"] + relu(other @ p["b"]) @ p["c"]
     assert positions(f, X, X, P) == ({"a"}, {"a"})
 
 
 def test_a_layer_behind_a_stop_is_no_last_layer_in_between():
-    f = lambda x, p: relu(x @ p["a"]) + 0.0 * jax.lax.stop_gradient(relu(x @ p["a"]) @ p["b"])  # noqa: E731
+    f = lambda x, p: relu(x @ p["a"]) + 0.0 * jax.lax.stop_gradient(relu(x @ p["a"]) @ p["b"])
     _, last = positions(f, X, P)
     assert "a" in last

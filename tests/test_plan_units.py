@@ -149,7 +149,7 @@ def test_the_bias_of_a_dense_layer_is_the_layers_in_a_residual_sum():
 
 
 def test_stop_gradient_stops_relevance():
-    f = lambda x: x @ W + lax.stop_gradient(x @ V)  # noqa: E731
+    f = lambda x: x @ W + lax.stop_gradient(x @ V)
     found = units(f, X)
     assert sorted(u.kind for u in found) == ["add", "dense", "stop"]
     (stop,) = [u for u in found if u.kind == "stop"]
@@ -157,14 +157,14 @@ def test_stop_gradient_stops_relevance():
 
 
 def test_a_comparison_with_another_value_is_no_path_of_relevance():
-    f = lambda x: jnp.where(x @ V > 0, x @ W, 0.0)  # noqa: E731
+    f = lambda x: jnp.where(x @ V > 0, x @ W, 0.0)
     found = units(f, X)
     assert [u.kind for u in found if u.kind == "dense"] == ["dense"], "x @ V is only computed"
 
 
 def test_what_only_feeds_an_integer_is_no_unit_of_relevance():
     table = normal(4, 3)
-    f = lambda x: x @ W + 0.0 * jnp.asarray(table)[jnp.argmax(x, -1)].sum()  # noqa: E731
+    f = lambda x: x @ W + 0.0 * jnp.asarray(table)[jnp.argmax(x, -1)].sum()
     assert [u.kind for u in units(f, X) if u.kind in ("dense", "pool")] == ["dense"]
 
 
@@ -178,7 +178,7 @@ def test_what_nothing_uses_is_no_part_of_the_plan():
 
 
 def test_an_output_that_is_a_constant_stops_visibly():
-    f = lambda x: (x @ W, jnp.ones(3) * ARRAY[0])  # noqa: E731
+    f = lambda x: (x @ W, jnp.ones(3) * ARRAY[0])
     assert kinds(f, X) == ["dense", "stop"]
 
 

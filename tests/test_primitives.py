@@ -150,7 +150,7 @@ def test_off_the_paths_of_relevance_any_primitive_will_do(name):
 
 
 def test_in_aux_too():
-    f = lambda x: (x @ W, lax.cumprod(x, axis=1))  # noqa: E731
+    f = lambda x: (x @ W, lax.cumprod(x, axis=1))
     relevance, aux = lrp(f, has_aux=True)(X)
     close(aux, np.cumprod(X, 1))
     assert np.isfinite(relevance).all()
@@ -183,7 +183,7 @@ def test_the_generic_rule_is_flagged_in_the_plan_and_closes_in_the_ledger():
 
 
 def test_the_generic_rule_may_be_stop():
-    f = lambda x: x @ W + product(x)  # noqa: E731
+    f = lambda x: x @ W + product(x)
     ledger = audit(f, Composite(unsupported=rules.Stop(), add=rules.Zero()), X, target=0)
     row = next(row for row in ledger.rows if row.unit == "unsupported")
     expected = (np.cumprod(X, 1))[:, 0].sum()
@@ -229,7 +229,7 @@ def test_a_route_follows_its_vjp():
 
 def test_a_stop_ends_relevance():
     register_rule("cumprod", "stop")
-    f = lambda x: x @ W + product(x)  # noqa: E731
+    f = lambda x: x @ W + product(x)
     composite = Composite(add=rules.Zero(), dense=rules.Zero())
     close(lrp(f, composite)(X, target=1), X * W[:, 1])
     assert sum(row.stopped for row in audit(f, composite, X, target=1).rows) == pytest.approx(
@@ -261,7 +261,7 @@ def test_a_function_shares_among_all_operands():
         return [relevance / 2, relevance / 2]
 
     register_rule("igamma", halves)
-    f = lambda x: lax.igamma(1.0 + x[:, :2] ** 2, 1.0 + jnp.abs(x[:, 2:]))  # noqa: E731
+    f = lambda x: lax.igamma(1.0 + x[:, :2] ** 2, 1.0 + jnp.abs(x[:, 2:]))
     start = normal(2, 2, seed=177)
     relevance = lrp(f, Composite(elementwise=rules.Pass()))(X, target=lambda _: start)
     close(relevance, np.concatenate([start / 2, start / 2], 1))
@@ -269,7 +269,7 @@ def test_a_function_shares_among_all_operands():
 
 def test_none_gives_an_operand_nothing():
     register_rule("igamma", lambda relevance, inputs, outputs, params: [None, relevance])
-    f = lambda x: lax.igamma(1.0 + x[:, :2] ** 2, 1.0 + jnp.abs(x[:, 2:]))  # noqa: E731
+    f = lambda x: lax.igamma(1.0 + x[:, :2] ** 2, 1.0 + jnp.abs(x[:, 2:]))
     start = normal(2, 2, seed=178)
     relevance = lrp(f, Composite(elementwise=rules.Pass()))(X, target=lambda _: start)
     close(relevance, np.concatenate([np.zeros((2, 2)), start], 1))
@@ -284,7 +284,7 @@ def test_a_primitive_itself_may_be_given():
 def test_registering_takes_effect_at_once():
     """Also for a function whose explanation was compiled before."""
     start = np.ones((2, 4))
-    explain = lambda: np.asarray(lrp(product)(X, target=lambda _: start))  # noqa: E731
+    explain = lambda: np.asarray(lrp(product)(X, target=lambda _: start))
     with pytest.raises(UnsupportedPrimitiveError):
         explain()
     register_rule("cumprod", lambda relevance, *_: relevance)

@@ -41,7 +41,7 @@ def test_the_ledger_closes_and_nothing_is_nan(network, composite, dtype):
 def test_the_value_is_the_models_and_maps_agree_with_loops(network, composite):
     f, x = build(network), example(network)
     chosen = COMPOSITES[composite]
-    single = lambda x: f(x[None])[0]  # noqa: E731
+    single = lambda x: f(x[None])[0]
 
     def everything(x):
         out, whole = value_and_lrp(f, chosen)(x)

@@ -77,7 +77,7 @@ def test_taps_see_into_a_rematerialised_region():
 
 def test_every_use_of_a_shared_layer_has_its_own_tap():
     p = {"shared": {"kernel": W1 @ W1.T, "bias": normal(4, seed=5)}}
-    f = lambda x, p: dense(p["shared"], jax.nn.relu(dense(p["shared"], x)))  # noqa: E731
+    f = lambda x, p: dense(p["shared"], jax.nn.relu(dense(p["shared"], x)))
     _, both = lrp(f, taps=["shared"])(X, p)
     assert set(both) == {"shared", "shared#2"}
     _, second = lrp(f, taps=["shared#2"])(X, p)

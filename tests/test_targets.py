@@ -240,7 +240,7 @@ def test_outputs_of_several_leaves_start_with_a_function_or_all():
 
 def test_a_function_of_the_outputs_gives_the_start():
     z = normal(2, 4, seed=80)
-    start = lambda out: jnp.where(out > 0, out**2, 0.0)  # noqa: E731
+    start = lambda out: jnp.where(out > 0, out**2, 0.0)
     close(identity(z, target=start), np.where(z > 0, z**2, 0.0))
 
 

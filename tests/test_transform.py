@@ -69,7 +69,7 @@ def test_a_mapped_explanation_is_the_explanation_of_the_mapped_function_and_a_lo
 
 @pytest.mark.parametrize("composite", ["default", "epsilon_alpha2_beta1_flat", "deep_taylor"])
 def test_the_same_holds_for_a_convnet(composite):
-    single = lambda image: convnet(image[None])[0]  # noqa: E731
+    single = lambda image: convnet(image[None])[0]
     loop = np.stack([lrp(single, composite)(image) for image in IMAGES])
     close(jax.vmap(lrp(single, composite))(IMAGES), loop)
     close(lrp(jax.vmap(single), composite)(IMAGES), loop)
@@ -78,7 +78,7 @@ def test_the_same_holds_for_a_convnet(composite):
 
 def test_weights_may_be_mapped_over_too():
     weights = normal(3, 4, 2, seed=22)
-    f = lambda x, w: x @ w  # noqa: E731
+    f = lambda x, w: x @ w
     expected = np.stack([lrp(f)(X, w) for w in weights])
     close(jax.vmap(lrp(f), (None, 0))(X, weights), expected)
 
@@ -260,7 +260,7 @@ def test_relevance_has_the_dtype_of_its_input(dtype, inner):
 
 
 def test_a_composite_passes_through_jit_and_vmap():
-    explain = lambda composite: lrp(mlp, composite)(X)  # noqa: E731
+    explain = lambda composite: lrp(mlp, composite)(X)
     gammas = np.array([0.0, 0.5, 4.0])
     expected = np.stack([explain(Composite(dense=rules.Gamma(float(g)))) for g in gammas])
     assert np.abs(expected[0] - expected[2]).max() > 1e-3
@@ -270,6 +270,6 @@ def test_a_composite_passes_through_jit_and_vmap():
 
 
 def test_the_numbers_of_a_rule_may_be_mapped_over():
-    explain = lambda gamma: lrp(mlp, rules.Gamma(gamma))(X)  # noqa: E731
+    explain = lambda gamma: lrp(mlp, rules.Gamma(gamma))(X)
     gammas = jnp.array([0.1, 1.0])
     close(jax.vmap(explain)(gammas), np.stack([explain(g) for g in (0.1, 1.0)]))

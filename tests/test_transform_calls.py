@@ -143,7 +143,7 @@ def test_a_call_used_twice_is_as_if_it_were_written_out(name):
 
 
 def test_remat_with_the_weights_as_arguments():
-    layer = lambda w, x: jax.nn.relu(x @ w)  # noqa: E731
+    layer = lambda w, x: jax.nn.relu(x @ w)
     expected = lrp(lambda w, x: layer(w, layer(w, x)), argnums=1)(SQUARE, X)
     inside = jax.checkpoint(layer, static_argnums=())
     close(lrp(lambda w, x: inside(w, inside(w, x)), argnums=1)(SQUARE, X), expected, rtol=1e-5)

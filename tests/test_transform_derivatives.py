@@ -99,35 +99,35 @@ ZEROS = {
 @pytest.mark.parametrize("name", ZEROS)
 def test_also_where_a_kink_is_hit_exactly(name):
     """Inlining a relu would make its gradient at 0 one half instead of 0."""
-    f = lambda x: ZEROS[name](x @ np.eye(4)) @ (1.0 + np.arange(4.0))  # noqa: E731
+    f = lambda x: ZEROS[name](x @ np.eye(4)) @ (1.0 + np.arange(4.0))
     x = np.array([0.0, 1.0, -1.0, 6.0])
     gradient = jax.grad(lambda x: value(f, x))(x)
     np.testing.assert_array_equal(gradient, jax.grad(f)(x))
 
 
 def test_the_gradient_for_the_weights_is_the_models_own():
-    f = lambda x, p: jax.nn.relu(x @ p["w"] + p["b"]) @ p["head"]  # noqa: E731
-    loss = lambda g: lambda p: jnp.sum(g(X, p) ** 2)  # noqa: E731
+    f = lambda x, p: jax.nn.relu(x @ p["w"] + p["b"]) @ p["head"]
+    loss = lambda g: lambda p: jnp.sum(g(X, p) ** 2)
     mine = jax.grad(loss(lambda x, p: value(f, x, p)))(WEIGHTS)
     close(mine, jax.grad(loss(f))(WEIGHTS), rtol=1e-12)
 
 
 def test_the_gradient_for_the_weights_of_a_linen_network_is_its_own():
     module, variables, x = linen_net()
-    loss = lambda g: lambda v: jnp.sum(g(v, x) ** 2)  # noqa: E731
+    loss = lambda g: lambda v: jnp.sum(g(v, x) ** 2)
     mine = jax.jit(jax.grad(loss(lambda v, x: value_and_lrp(module)(v, x)[0])))(variables)
     own = jax.jit(jax.grad(loss(module.apply)))(variables)
     close(mine["params"], own["params"], rtol=1e-9)
 
 
 def test_weights_behind_a_stop_gradient_keep_their_gradient():
-    f = lambda x, w: jax.lax.stop_gradient(x) @ w + x @ W1  # noqa: E731
+    f = lambda x, w: jax.lax.stop_gradient(x) @ w + x @ W1
     mine = jax.grad(lambda w: value(f, X, w).sum())(W1)
     close(mine, jax.grad(lambda w: f(X, w).sum())(W1), rtol=1e-12)
 
 
 def test_the_gradient_of_aux_is_the_models_own():
-    f = lambda x: (mlp(x), doubled_slope(x @ W1))  # noqa: E731
+    f = lambda x: (mlp(x), doubled_slope(x @ W1))
     mine = jax.jacrev(lambda x: value_and_lrp(f, has_aux=True)(x)[0][1])(X)
     close(mine, jax.jacrev(lambda x: f(x)[1])(X), rtol=1e-12)
 
@@ -136,7 +136,7 @@ def test_the_gradient_of_aux_is_the_models_own():
 def test_rules_do_not_change_the_value(composite):
     x = normal(2, 8, 8, 2, seed=33)
     close(value(convnet, x, composite=composite), jax.jit(convnet)(x), rtol=1e-12)
-    score = lambda x: value(convnet, x, composite=composite)[:, 1].sum()  # noqa: E731
+    score = lambda x: value(convnet, x, composite=composite)[:, 1].sum()
     own = jax.jit(jax.grad(lambda x: convnet(x)[:, 1].sum()))(x)
     close(jax.jit(jax.grad(score))(x), own, rtol=1e-11)
 
@@ -169,8 +169,8 @@ def check_derivative(f, arguments, seed=0, step=1e-6):
 
     @jax.jit
     def compare(leaves, weights):
-        g = lambda *leaves: f(*jax.tree.unflatten(tree, leaves))  # noqa: E731
-        along = lambda h: g(*(x + h * d for x, d in zip(leaves, direction, strict=True)))  # noqa: E731
+        g = lambda *leaves: f(*jax.tree.unflatten(tree, leaves))
+        along = lambda h: g(*(x + h * d for x, d in zip(leaves, direction, strict=True)))
         ends = jax.vmap(along)(jnp.array([step, -step]))
         _, forward = jax.jvp(g, tuple(leaves), tuple(map(jnp.asarray, direction)))
         back = jax.vjp(g, *leaves)[1](weights)
@@ -199,8 +199,8 @@ def test_the_numbers_of_a_rule_can_be_learned():
 
 @pytest.mark.smoke
 def test_the_second_derivative_is_that_of_finite_differences_and_symmetric():
-    f = lambda x: lrp(smooth, rules.Gamma(0.25, epsilon=0.1))(x, WEIGHTS, target=1)  # noqa: E731
-    loss = lambda x: jnp.sum(f(x) ** 2)  # noqa: E731
+    f = lambda x: lrp(smooth, rules.Gamma(0.25, epsilon=0.1))(x, WEIGHTS, target=1)
+    loss = lambda x: jnp.sum(f(x) ** 2)
     hessian = jax.jit(jax.hessian(loss))(X)
     close(hessian, hessian.T, rtol=1e-9)
     step, gradient = 1e-6, jax.jit(jax.vmap(jax.grad(loss)))
@@ -218,6 +218,6 @@ def test_relevance_of_a_linear_function_is_differentiated_by_hand():
 def test_a_convolution_too():
     kernel = normal(3, 3, 2, 3, seed=35)
     x = normal(1, 4, 4, 2, seed=36)
-    f = lambda x, k: jnp.tanh(conv(x, k)).sum((1, 2))  # noqa: E731
-    explain = lambda x, k: lrp(f, rules.Gamma(0.25, epsilon=0.5))(x, k, target=0)  # noqa: E731
+    f = lambda x, k: jnp.tanh(conv(x, k)).sum((1, 2))
+    explain = lambda x, k: lrp(f, rules.Gamma(0.25, epsilon=0.5))(x, k, target=0)
     check_derivative(explain, (x, kernel))

@@ -57,7 +57,7 @@ def test_a_bound_linen_module_takes_its_inputs_alone():
 
 def test_a_method_of_an_unbound_linen_module_is_explained_through_apply():
     module, variables, x = linen_net()
-    method = lambda v, x: module.apply(v, x, method="double")  # noqa: E731
+    method = lambda v, x: module.apply(v, x, method="double")
     expected = 2.0 * np.asarray(lrp(module, EXACTLY)(variables, x))
     close(lrp(method, EXACTLY, argnums=1)(variables, x), expected)
 
@@ -116,8 +116,8 @@ def by_hand(model):
 def state_of(model):
     """All variables as NumPy arrays, random keys and counters included."""
     state = nnx.to_pure_dict(nnx.split(model)[1])
-    is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
-    plain = lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf  # noqa: E731
+    is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    plain = lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf
     return jax.tree.map(lambda leaf: np.array(plain(leaf)), state)
 
 
@@ -210,8 +210,8 @@ def test_linen_and_nnx_agree_on_the_same_weights():
     twin_dense = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
     for twin, tree in ((twin_conv, variables), (twin_dense, head)):
         twin.kernel[...], twin.bias[...] = tree["params"]["kernel"], tree["params"]["bias"]
-    linen = lambda x: dense.apply(head, nn.relu(conv.apply(variables, x)).mean((1, 2)))  # noqa: E731
-    twin = lambda x: twin_dense(nnx.relu(twin_conv(x)).mean((1, 2)))  # noqa: E731
+    linen = lambda x: dense.apply(head, nn.relu(conv.apply(variables, x)).mean((1, 2)))
+    twin = lambda x: twin_dense(nnx.relu(twin_conv(x)).mean((1, 2)))
     for composite in ("default", "epsilon_alpha2_beta1_flat"):
         close(lrp(twin, composite)(x), lrp(linen, composite)(x))
 

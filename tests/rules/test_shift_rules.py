@@ -44,7 +44,7 @@ def test_a_shift_of_the_explained_input_itself_passes_relevance_on():
 
 
 def test_a_shift_may_be_told_to_pass():
-    f = lambda x: jax.nn.relu(x) + OFFSET  # noqa: E731
+    f = lambda x: jax.nn.relu(x) + OFFSET
     agree(explain(f, Composite(shift=rules.Pass())), RELEVANCE)
 
 
