@@ -29,7 +29,9 @@ def lrp(
     Args:
         fun: any callable of arrays, or a Flax module. An ``nnx.Module`` and a bound
             ``linen.Module`` are called with their inputs; an unbound ``linen.Module`` with
-            ``(variables, *inputs)``, and ``argnums`` is 1 unless given.
+            ``(variables, *inputs)``, and ``argnums`` is 1 unless given. As with ``jax.jit``, what
+            a function closes over is part of the compiled program: pass a module itself, or
+            weights as arguments, for later changes to be seen.
         composite: which rule each unit gets: a :class:`Composite`, a preset's name, a single rule
             (for convolutions and dense layers), or None for :func:`lrpjax.presets.default`.
         argnums: the positional arguments to explain, as in ``jax.grad``; 0 unless given.
@@ -40,8 +42,9 @@ def lrp(
         ``relevance_fn(*args, target=None, **kwargs)``, giving relevance in the structure, shapes
         and dtypes of ``args[argnums]``. ``target`` says where relevance starts: None (the largest
         output on the last axis, at every leading position), an int or integer array, a function
-        of the outputs, or one of :mod:`lrpjax.targets`. It composes with ``jit``, ``vmap``,
-        ``grad`` and the other transforms.
+        of the outputs, or one of :mod:`lrpjax.targets`. Integer inputs (token ids) get relevance
+        of their own shape in floating point. Bool, str and other hashable arguments are static.
+        It composes with ``jit``, ``vmap``, ``grad`` and the other transforms.
 
     Raises:
         PlanError: for a composite, target or argument that doesn't fit the program.
