@@ -103,7 +103,7 @@ def _tapped(call: Call, job: Job) -> dict[str, int]:
     data_fields=["pullback", "out"],
     meta_fields=["tree", "taps"],
 )
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class RelevanceOf:
     """Relevance of the inputs for any start: the backward half of an explanation, a pytree."""
 

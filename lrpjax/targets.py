@@ -111,7 +111,8 @@ def check_range(target: Target, outputs: Any) -> None:
     Raises:
         PlanError: for an index out of range.
     """
-    classes = _logits(outputs, "an index", target).shape[-1]
+    z = _logits(outputs, "an index", target)
+    classes = z.shape[-1] if z.ndim else 1
     values = np.asarray(target.index)
     if values.size and not (-classes <= values.min() and values.max() < classes):
         raise PlanError(f"target {target.index!r} is out of range: there are {classes} outputs")
@@ -167,9 +168,8 @@ def _logits(outputs: Any, what: str, target: Target) -> Any:
             f"{what} needs one array of outputs; there are {len(leaves)}. "
             "Use target=lambda outputs: start, or targets.all_outputs()"
         )
-    named = target.index is not None or target.kind != "logit"
-    if leaves[0].ndim == 0 and named:
-        raise PlanError(f"{what} needs an axis of outputs; the output is a scalar")
+    if leaves[0].ndim == 0 and target.kind != "logit":
+        raise PlanError(f"targets.{target.kind} needs an axis of outputs; the output is a scalar")
     return leaves[0]
 
 

@@ -81,6 +81,15 @@ def test_nnx_embeddings_and_pytrees_of_ids_and_floats():
     np.testing.assert_allclose(relevance["x"][:, 0], 1, rtol=1e-4)
 
 
-def test_integers_that_take_nothing_from_a_table_are_refused():
+def test_a_photograph_in_bytes_is_explained_as_one_in_floats():
+    weights = jax.random.normal(jax.random.key(3), (6, 3))
+    model = lambda x: ((x.astype("float32") - 127) / 128) @ weights
+    pixels = np.array([[0, 255, 3, 127, 90, 12]], np.uint8)
+    relevance = lrpjax.lrp(model)(pixels)
+    assert relevance.shape == pixels.shape
+    np.testing.assert_array_equal(relevance, lrpjax.lrp(model)(pixels.astype("float32")))
+
+
+def test_integers_that_are_only_compared_are_refused():
     with pytest.raises(lrpjax.PlanError, match="does not depend"):
-        lrpjax.lrp(lambda i: i * 2.0)(IDS)
+        lrpjax.lrp(lambda i: jax.nn.one_hot(i, 5) @ TABLE)(IDS)

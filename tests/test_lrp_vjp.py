@@ -134,3 +134,11 @@ def test_starts_that_fit_no_output_are_refused(start, message):
     _, relevance_of = lrp_vjp(mlp, None, X)
     with pytest.raises(PlanError, match=message):
         relevance_of(start)
+
+
+def test_relevance_of_may_be_jitted_like_any_function():
+    w, x = normal(4, 3), normal(4, seed=5)
+    _, relevance_of = lrp_vjp(lambda x: x @ w, None, x)
+    start = np.array([1.0, -2.0, 0.5])
+    close(jax.jit(relevance_of)(start), relevance_of(start))
+    close(jax.jit(relevance_of)(2), relevance_of(2))

@@ -201,15 +201,19 @@ def test_what_is_no_index_is_refused(target):
 # ---------------------------------------------------------------- outputs of other shapes
 
 
-@pytest.mark.parametrize("target", [None, targets.all_outputs(), lambda z: z])
+@pytest.mark.parametrize("target", [None, 0, -1, targets.all_outputs(), lambda z: z])
 def test_a_scalar_output_starts_with_itself(target):
     w, x = normal(4), normal(4, seed=77)
     close(lrp(lambda x: x @ w, rules.Zero())(x, target=target), x * w)
 
 
-def test_a_scalar_output_has_no_axis_for_an_index():
-    with pytest.raises(PlanError, match="scalar"):
-        lrp(lambda x: x.sum())(normal(4), target=0)
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [(1, "range"), (targets.one_hot(0), "scalar"), (targets.log_odds(), "scalar")],
+)
+def test_a_scalar_output_has_no_other_classes(target, message):
+    with pytest.raises(PlanError, match=message):
+        lrp(lambda x: x.sum())(normal(4), target=target)
 
 
 def both(x):

@@ -64,7 +64,10 @@ def make_plan(traced: TracedFunction, composite: Composite, top_scope: str | Non
     primary = settled.region.outputs[: traced.primary]
     outputs = [a for a in primary if isinstance(a, Value)]
     if not any(settled.facts[v].live for v in outputs):
-        raise PlanError("the output does not depend on the explained input")
+        raise PlanError(
+            "the output does not depend on the explained input by any path that relevance passes "
+            "(stop_gradient, comparisons and argmax end it)"
+        )
     program = recognise(settled.region, settled.facts, traced.primary)
     program = locate(program, settled, traced)
     program = Namer(settled.facts, top_scope).program(program)

@@ -163,7 +163,9 @@ def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:
 
 
 def is_lookup(equation: Equation, operands: list[Fact]) -> bool:
-    """Whether explained integers say which rows of a constant are taken."""
+    """Whether explained integers say which rows of a constant are taken, or become floats."""
+    if equation.name == "convert_element_type":
+        return bool(operands[0].ids)
     takes = equation.name in ("gather", "dynamic_slice")
     return (
         takes
@@ -177,7 +179,8 @@ _FOLLOWED = frozenset({Kind.ROUTE, Kind.SELECT, Kind.ELEMENTWISE, Kind.ADD, Kind
 
 def _ids(equation: Equation, operands: list[Fact], out: Value) -> frozenset[Value]:
     """Integers stay indices through routes and arithmetic; comparisons and floats are none."""
-    if equation.kind not in _FOLLOWED or not jnp.issubdtype(out.dtype, jnp.integer):
+    moved = equation.kind is Kind.ROUTE and not out.inexact
+    if not moved and not (equation.kind in _FOLLOWED and jnp.issubdtype(out.dtype, jnp.integer)):
         return frozenset()
     return frozenset().union(*(fact.ids for fact in operands))
 

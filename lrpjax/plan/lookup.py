@@ -1,4 +1,4 @@
-"""Lookups: relevance reaches an explained integer input where it takes rows of a constant.
+"""Lookups: relevance reaches an explained integer input where it takes rows, or becomes a float.
 
 The derivative of integers carries nothing, so each explained integer input has a companion, zeros
 of its shape, that relevance goes to instead. It follows the routes of the integers themselves.

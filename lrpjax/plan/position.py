@@ -66,8 +66,10 @@ def _mark_direct(program: Program, direct: set[Atom]) -> None:
 
 
 def _is_direct(unit: Unit, direct: set[Atom]) -> bool:
-    """Whether a unit only moves or scales the explained input itself."""
-    moves = unit.kind in ("route", "scale") and unit.family != "lookup"
+    """Whether a unit only moves, casts or scales the explained input itself."""
+    moves = unit.kind in ("route", "scale")
+    if unit.family == "lookup":
+        moves = unit.spec.take.name == "convert_element_type"
     return moves and bool(unit.inputs) and all(v in direct for v in unit.inputs)
 
 

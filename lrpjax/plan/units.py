@@ -97,10 +97,10 @@ class ElementwiseSpec:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LookupSpec:
-    """Rows of a constant table, taken by explained integers.
+    """Rows of a constant table taken by explained integers, or the integers as floats.
 
     Attributes:
-        take: the equation that takes them.
+        take: the equation that takes, or casts, them.
         path: the equations that make its indices from the integers.
         indices: the indices that were made from the integers.
         source: the integers.

@@ -38,6 +38,8 @@ def lookup_view(
 
 def _asked(spec: LookupSpec, relevance: Array, integers: Mapping[Value, Array]) -> list[Array]:
     """The relevance of what each index took; several numbers that make one index share it."""
+    if spec.take.name == "convert_element_type":
+        return [relevance]
     if spec.take.name == "dynamic_slice":
         return [jnp.sum(relevance) / len(spec.indices)] * len(spec.indices)
     taken = jnp.sum(relevance, spec.take.params["dimension_numbers"].offset_dims)
