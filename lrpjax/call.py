@@ -117,9 +117,12 @@ def _argnums(given: Any, default: int, count: int) -> int | tuple[int, ...]:
                 f"argnums={argnums} names no positional argument: there are {count}"
                 " (keyword arguments are not explained)"
             )
-    if isinstance(argnums, tuple):
-        return tuple(number % count for number in argnums)
-    return argnums % count
+    if not isinstance(argnums, tuple):
+        return argnums % count
+    numbers = tuple(number % count for number in argnums)
+    if len(set(numbers)) < len(numbers):
+        raise PlanError(f"argnums={argnums} names an argument twice")
+    return numbers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from support.networks import conv, linen_net, normal
 
@@ -250,3 +251,11 @@ def test_a_composite_is_a_pytree_of_numbers():
     changed = jax.tree.map(lambda number: 2 * number, composite)
     assert changed == Composite(conv=rules.Gamma(1.0, 2e-6), layers={"head": rules.Epsilon(0.2)})
     assert jax.tree.structure(changed) == jax.tree.structure(composite)
+
+
+def test_bounds_must_broadcast_to_the_units_own_input():
+    x, w = np.ones((2, 5), np.float32), np.ones((5, 3), np.float32)
+    with pytest.raises(PlanError, match=r"dot_general_0.*bounds of shape \(3,\)"):
+        lrp(lambda x: x @ w, rules.ZBox(np.zeros(3), np.ones(3)))(x)
+    per_feature = lrp(lambda x: x @ w, rules.ZBox(np.zeros(5), np.full(5, 2.0)))(x)
+    np.testing.assert_allclose(per_feature, lrp(lambda x: x @ w, rules.ZBox(0.0, 2.0))(x))

@@ -297,3 +297,9 @@ def test_registering_takes_effect_at_once():
 def test_other_kinds_are_refused(kind):
     with pytest.raises(ValueError, match="linear"):
         register_rule("cumprod", kind)
+
+
+def test_a_relevance_function_answers_for_every_operand():
+    register_rule("atan2", lambda relevance, inputs, outputs, params: [relevance])
+    with pytest.raises(lrpjax.PlanError, match=r"'atan2'.*2 of them.*got 1"):
+        lrp(lambda x: jnp.arctan2(x, x[::-1]))(np.ones(3, np.float32))

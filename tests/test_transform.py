@@ -273,3 +273,8 @@ def test_the_numbers_of_a_rule_may_be_mapped_over():
     explain = lambda gamma: lrp(mlp, rules.Gamma(gamma))(X)
     gammas = jnp.array([0.1, 1.0])
     close(jax.vmap(explain)(gammas), np.stack([explain(g) for g in (0.1, 1.0)]))
+
+
+def test_an_argument_is_named_once():
+    with pytest.raises(PlanError, match="twice"):
+        lrp(lambda x: x @ W1, argnums=(0, -1))(X)

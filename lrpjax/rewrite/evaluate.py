@@ -19,7 +19,7 @@ from lrpjax.rewrite.probes import Probe, answer
 from lrpjax.rewrite.run import bind, read, run
 from lrpjax.rewrite.views import view
 from lrpjax.rules import Rule, Stop
-from lrpjax.rules.base import Split, total
+from lrpjax.rules.base import Split, saturate, total
 from lrpjax.rules.views import at_least_float32 as wide
 from lrpjax.trace import Value
 
@@ -88,13 +88,13 @@ def _as_custom_vjp(unit: Unit) -> Any:
         env.update(zip(unit.inputs, inputs, strict=True))
         env.update(zip(unit.outputs, outputs, strict=True))
         relevance = tuple(
-            r if v.inexact else jnp.zeros(v.shape)  # integers' cotangents are of no real dtype
+            saturate(r, v.dtype) if v.inexact else jnp.zeros(v.shape)  # integers carry none
             for r, v in zip(relevance, unit.outputs, strict=True)
         )
         if "report" in probe:  # every column is to sum the very same numbers
             relevance = lax.optimization_barrier(relevance)
         split = share(unit, rule, env, relevance)
-        given = tuple(r.astype(x.dtype) for r, x in zip(split.relevance, inputs, strict=True))
+        given = tuple(saturate(r, x.dtype) for r, x in zip(split.relevance, inputs, strict=True))
         if "report" in probe:
             given = lax.optimization_barrier(given)
         return None, given, None, answer(probe, unit, split, relevance, given)

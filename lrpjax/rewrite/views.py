@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lrpjax.errors import PlanError
 from lrpjax.plan.units import Fold, Unit
 from lrpjax.primitives import function_of
 from lrpjax.rewrite.affine import affine_view, scale_and_shift
@@ -126,6 +127,11 @@ def _custom(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[Any, An
             equation.params,
         )
         given = given if isinstance(given, (list, tuple)) else [given]
+        if len(given) != len(equation.inputs):
+            raise PlanError(
+                f"the relevance function registered for '{equation.name}' gives one array per "
+                f"operand, {len(equation.inputs)} of them (or None); got {len(given)}"
+            )
         live: dict[Value, Array] = {v: jnp.zeros(v.shape, v.dtype) for v in unit.inputs}
         constants = []
         for atom, array in zip(equation.inputs, given, strict=True):

@@ -190,6 +190,17 @@ def negative(a: Array) -> Array:
     return jnp.where(a < 0, a, 0)
 
 
+def saturate(a: Array, dtype: Any) -> Array:
+    """Cast to a dtype, at its largest number where it can't hold more: 65504 for float16.
+
+    A zero output over a stabiliser of 10⁻⁶ is beyond float16; infinity would be NaN one layer on.
+    """
+    if jnp.finfo(dtype).max < jnp.finfo(jnp.float32).max:
+        largest = jnp.finfo(dtype).max.astype(jnp.promote_types(a.dtype, jnp.float32))
+        a = jnp.clip(a.astype(largest.dtype), -largest, largest)
+    return a.astype(dtype)
+
+
 def total(a: Array) -> Array:
     """The sum over all elements."""
     return jnp.sum(a)

@@ -113,6 +113,18 @@ class ZBox(Rule):
         if known and not np.all(np.less_equal(self.low, self.high)):
             raise PlanError(f"ZBox: low must not exceed high; got {self.low!r}, {self.high!r}")
 
+    def misfit(self, unit: Any) -> str | None:
+        """The bounds must broadcast to the unit's own input."""
+        shape = unit.inputs[0].shape if unit.inputs else ()
+        for bound in (getattr(self, "low", 0.0), getattr(self, "high", 0.0)):
+            given = jnp.shape(bound)
+            fits = len(given) <= len(shape) and all(
+                n in (1, m) for n, m in zip(given[::-1], shape[::-1], strict=False)
+            )
+            if not fits:
+                return f"ZBox's bounds of shape {given} do not broadcast to the input, {shape}"
+        return super().misfit(unit)
+
     def affine(self, layer: views.Affine, relevance: Array) -> Split:
         """The maps of constant bounds are computed for one example."""
         w, dtype = layer.weights, layer.x.dtype

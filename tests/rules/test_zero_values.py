@@ -9,7 +9,7 @@ from flax import nnx
 from rule_cases import random_like
 from rule_layers import randomise
 
-from lrpjax import Composite, lrp, rules
+from lrpjax import Composite, lrp, rules, targets
 
 RULES = {
     "zero": rules.Zero(),
@@ -162,3 +162,21 @@ def test_half_precision_differs_by_its_own_rounding_only(dtype):
     relevance = lrp(lambda x: x @ halved, rules.ZPlus())(jnp.asarray(x, dtype), target=ones)
     rounding = float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(np.asarray(relevance, np.float64), exact, rtol=8 * rounding)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=str)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_zero_output_that_relevance_starts_at_overflows_into_no_nan(dtype, layers):
+    """One over a stabiliser of 10⁻⁶ is more than float16 holds: 65504."""
+    cancel = jnp.array([[1, -1], [-1, 1]], dtype)
+    mix = jnp.array([[1, 2], [2, 1]], dtype)
+
+    def model(x):
+        x = jax.nn.relu(x @ mix) if layers == 2 else x
+        return x @ cancel
+
+    start = targets.one_hot(0)
+    relevance = lrp(model, rules.Epsilon())(jnp.ones((1, 2), dtype), target=start)
+    assert relevance.dtype == dtype
+    assert jnp.isfinite(relevance).all()
+    assert (relevance[0, 0] * relevance[0, 1]) < 0
