@@ -135,7 +135,7 @@ def test_relevance_may_be_channels_first_jax_and_half_precision(relevance):
     [
         (np.full((2, 2, 3), np.nan), "NaN or infinite at 4 of 4"),
         (np.array([[[np.inf], [0.0]]]), "NaN or infinite at 1 of 2"),
-        (np.zeros((2, 2)), "channel_axis=None"),
+        (np.zeros(4), "rows and columns"),
         (np.zeros((0, 2, 3)), "nothing to show"),
         (np.zeros((2, 2, 3), complex), "complex"),
     ],
@@ -249,3 +249,8 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'lrpjax\[plot\]'"):
         plot.heatmap(np.zeros((2, 2, 3)))
+
+
+def test_a_single_map_needs_no_word_about_channels():
+    one = np.array([[-2.0, 0.0], [1.0, 2.0]])
+    np.testing.assert_array_equal(plot.heatmap(one), plot.heatmap(one, channel_axis=None))

@@ -30,7 +30,8 @@ def heatmap(
         percentile: The limit of the range as a percentile of |R|, see `symmetric_limit`.
         limit: The limit itself, a number above 0 or one per map, instead of a percentile.
         normalise: ``"image"`` for a range per map, ``"batch"`` for one over all maps together.
-        channel_axis: The axis to sum; None where the maps have no channels, [..., H, W].
+        channel_axis: The axis to sum; None where maps have no channels, [..., H, W]. A single
+            map [H, W] never has.
 
     Returns:
         uint8 [..., H, W, 3].

@@ -84,7 +84,8 @@ def symmetric_limit(
         relevance: Floats [..., H, W, C], summed over the channels first.
         percentile: Which percentile of |R| is the limit, in (0, 100]; 100 is the largest |R|.
         normalise: ``"image"`` for a limit per map, ``"batch"`` for one over all maps together.
-        channel_axis: The axis to sum; None where the maps have no channels, [..., H, W].
+        channel_axis: The axis to sum; None where maps have no channels, [..., H, W]. A single
+            map [H, W] never has.
 
     Returns:
         float64 limits [...], all above 0.
@@ -117,12 +118,10 @@ def summed_maps(relevance: ArrayLike, channel_axis: int | None) -> NDArray[np.fl
     if np.iscomplexobj(values):
         raise ValueError("relevance is real; these values are complex")
     values = values.astype(np.float64)
-    wanted = 2 if channel_axis is None else 3
-    if values.ndim < wanted:
-        raise ValueError(
-            f"relevance of shape {values.shape} has no rows and columns with channel_axis="
-            f"{channel_axis}; for maps without channels say channel_axis=None"
-        )
+    if values.ndim < 2:
+        raise ValueError(f"relevance of shape {values.shape} has no rows and columns")
+    if values.ndim == 2:  # one map, summed already
+        channel_axis = None
     maps = values if channel_axis is None else values.sum(axis=channel_axis)
     if maps.size == 0:
         raise ValueError(f"there is nothing to show in relevance of shape {values.shape}")
