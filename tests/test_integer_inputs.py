@@ -93,3 +93,13 @@ def test_a_photograph_in_bytes_is_explained_as_one_in_floats():
 def test_integers_that_are_only_compared_are_refused():
     with pytest.raises(lrpjax.PlanError, match="does not depend"):
         lrpjax.lrp(lambda i: jax.nn.one_hot(i, 5) @ TABLE)(IDS)
+
+
+def test_lookups_that_cannot_be_followed_are_refused():
+    flat = TABLE.reshape(-1)
+    two = lambda d: flat[d["row"] * 4 + d["column"]]
+    rows = {"row": jnp.array([0, 1]), "column": jnp.array([2, 3])}
+    with pytest.raises(lrpjax.UnsupportedPrimitiveError, match="gather"):
+        lrpjax.lrp(two)(rows)
+    with pytest.raises(lrpjax.UnsupportedPrimitiveError, match="gather"):
+        lrpjax.lrp(jax.checkpoint(classify))(IDS)

@@ -167,11 +167,8 @@ def is_lookup(equation: Equation, operands: list[Fact]) -> bool:
     if equation.name == "convert_element_type":
         return bool(operands[0].ids)
     takes = equation.name in ("gather", "dynamic_slice")
-    return (
-        takes
-        and operands[0].state is State.CONSTANT
-        and len(frozenset().union(*(fact.ids for fact in operands[1:]))) == 1
-    )
+    constant = takes and operands[0].state is State.CONSTANT
+    return constant and any(fact.ids for fact in operands[1:])
 
 
 _FOLLOWED = frozenset({Kind.ROUTE, Kind.SELECT, Kind.ELEMENTWISE, Kind.ADD, Kind.SCALE})

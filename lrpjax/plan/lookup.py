@@ -6,6 +6,8 @@ of its shape, that relevance goes to instead. It follows the routes of the integ
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lrpjax.plan.facts import is_lookup
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.units import LookupSpec
@@ -18,9 +20,18 @@ def recognise(equation: Equation, graph: Graph) -> LookupSpec | None:
     if not is_lookup(equation, facts) or not graph.facts[equation.outputs[0]].live:
         return None
     indices = tuple(a for a, fact in zip(equation.inputs, facts, strict=True) if fact.ids)
-    (source,) = frozenset().union(*(graph.facts[a].ids for a in indices))
-    companion = graph.facts.companion(source)
-    return LookupSpec(equation, _path(indices, graph), indices, source, companion)
+    path = _path(indices, graph)
+    sources = {a for e in (*path, equation) for a in _unmade(e, graph)}
+    if len(sources) != 1 or (source := sources.pop()) not in graph.facts[source].ids:
+        return None  # made from several inputs, or outside this region
+    return LookupSpec(equation, path, indices, source, graph.facts.companion(source))
+
+
+def _unmade(equation: Equation, graph: Graph) -> Iterator[Value]:
+    """The integers an equation reads that no equation of the region makes."""
+    for atom in equation.inputs:
+        if isinstance(atom, Value) and graph.facts[atom].ids and atom not in graph.producer:
+            yield atom
 
 
 def _path(indices: tuple[Atom, ...], graph: Graph) -> tuple[Equation, ...]:

@@ -161,7 +161,7 @@ def _is_max(equation: Equation) -> bool:
 def _can_route(equation: Equation, graph: Graph) -> bool:
     """Indices and predicates must not carry relevance themselves; integers and booleans can't."""
     live = [a for a in equation.inputs if graph.facts[a].live]
-    return all(jnp.issubdtype(a.dtype, jnp.floating) for a in live)
+    return bool(live) and all(jnp.issubdtype(a.dtype, jnp.floating) for a in live)
 
 
 def _carried(equation: Equation, graph: Graph) -> tuple[Value, ...]:
