@@ -2,7 +2,8 @@
 
 A start is computed from the model's outputs z [..., C], at every leading position. Index targets
 take an int for all positions, an integer array of the outputs' shape without the last axis, or
-None for the largest output; negative indices count from the end.
+None for the largest output (of each array, where there are several); negative indices count from
+the end.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def check_range(target: Target, outputs: Any) -> None:
     Raises:
         PlanError: for an index out of range.
     """
-    z = _logits(outputs, "an index", target)
+    z = _logits(outputs)
     classes = z.shape[-1] if z.ndim else 1
     values = np.asarray(target.index)
     if values.size and not (-classes <= values.min() and values.max() < classes):
@@ -129,9 +130,17 @@ def start(target: Any, outputs: Any) -> Any:
         return like_outputs(target(outputs), outputs)
     if target.kind == "all_outputs":
         return outputs
-    z = _logits(outputs, "the largest output" if target.index is None else "an index", target)
+    if target.index is not None:
+        _logits(outputs)
+    return jax.tree.map(lambda z: _begin(target, z), outputs)
+
+
+def _begin(target: Target, z: Array) -> Array:
+    """The start on one array of outputs."""
+    if z.ndim == 0 and target.kind != "logit":
+        raise PlanError(f"targets.{target.kind} needs an axis of outputs; the output is a scalar")
     if z.ndim == 0:
-        return outputs
+        return z
     classes = z.shape[-1]
     if not classes:
         raise PlanError("there are no outputs on the last axis to start from")
@@ -145,8 +154,7 @@ def start(target: Any, outputs: Any) -> Any:
     index = jnp.broadcast_to(index, z.shape[:-1])[..., None]
     valid = (index >= -classes) & (index < classes)
     chosen = jnp.arange(classes) == jnp.where(index < 0, index + classes, index)
-    begun = jnp.where(valid, _STARTS[target.kind](z, chosen), jnp.nan).astype(z.dtype)
-    return jax.tree.unflatten(jax.tree.structure(outputs), [begun])
+    return jnp.where(valid, _STARTS[target.kind](z, chosen), jnp.nan).astype(z.dtype)
 
 
 def like_outputs(given: Any, outputs: Any) -> Any:
@@ -161,15 +169,14 @@ def like_outputs(given: Any, outputs: Any) -> Any:
     return jax.tree.map(lambda array, out: jnp.asarray(array).astype(out.dtype), given, outputs)
 
 
-def _logits(outputs: Any, what: str, target: Target) -> Any:
+def _logits(outputs: Any) -> Any:
+    """The one array of outputs that an index is for."""
     leaves = jax.tree.leaves(outputs)
     if len(leaves) != 1:
         raise PlanError(
-            f"{what} needs one array of outputs; there are {len(leaves)}. "
+            f"an index needs one array of outputs; there are {len(leaves)}. "
             "Use target=lambda outputs: start, or targets.all_outputs()"
         )
-    if leaves[0].ndim == 0 and target.kind != "logit":
-        raise PlanError(f"targets.{target.kind} needs an axis of outputs; the output is a scalar")
     return leaves[0]
 
 

@@ -266,3 +266,9 @@ def test_the_start_has_the_outputs_dtype():
     z = jnp.asarray(normal(4), jnp.bfloat16)
     for target in (targets.softmax_gradient(1), targets.log_odds(1), lambda z: np.ones(4)):
         assert identity(z, target=target).dtype == jnp.bfloat16
+
+
+def test_without_an_index_every_array_of_outputs_starts_at_its_largest():
+    x = np.array([3.0, 1.0, 2.0, -1.0], np.float32)
+    relevance = lrp(both)(x)
+    np.testing.assert_allclose(relevance, [2 * 3.0, 0, 0, 0])
