@@ -159,8 +159,9 @@ def _begin(target: Target, z: Array) -> Array:
 
 def like_outputs(given: Any, outputs: Any) -> Any:
     """Check that a start of the user's own has the outputs' structure and shapes."""
-    wanted, got = jax.tree.structure(outputs), jax.tree.structure(given)
-    if wanted != got:  # type: ignore[operator]  # PyTreeDef has no stub for it
+    wanted: Any = jax.tree.structure(outputs)
+    got: Any = jax.tree.structure(given)
+    if wanted != got:
         raise PlanError(f"a start has the structure of the outputs, {wanted}; got {got}")
     pairs = zip(jax.tree.leaves(given), jax.tree.leaves(outputs), strict=True)
     for array, out in pairs:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from lrpjax.composite import Composite
 from lrpjax.errors import PlanError, UnsupportedPrimitiveError
-from lrpjax.plan.units import Child, Program, Step, Unit
+from lrpjax.plan.units import Program, Unit, map_units
 from lrpjax.presets import default_rule
 from lrpjax.rules import Routing, Rule, Stop
 from lrpjax.rules.base import all_rules
@@ -24,19 +23,6 @@ def assign(program: Program, composite: Composite) -> Program:
     """
     _check_patterns(program.units(), composite)
     return map_units(program, lambda unit: _assign(unit, composite))
-
-
-def map_units(program: Program, function: Callable[[Unit], Unit]) -> Program:
-    """Replace every unit of a program, those of child regions included."""
-
-    def replace(step: Step) -> Step:
-        if isinstance(step, Unit):
-            return function(step)
-        if isinstance(step, Child):
-            return dataclasses.replace(step, program=map_units(step.program, function))
-        return step
-
-    return dataclasses.replace(program, steps=tuple(map(replace, program.steps)))
 
 
 def matches(pattern: str, unit: Unit) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 
-from lrpjax.plan.assign import map_units
 from lrpjax.plan.facts import Facts, has_weights
 from lrpjax.plan.settle import Settled
-from lrpjax.plan.units import Child, Plain, Program, Unit
+from lrpjax.plan.units import Child, Plain, Program, Unit, map_units
 from lrpjax.trace import Atom, Call, Equation, Region, TracedFunction, Value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from lrpjax.trace import Atom, Equation, Region, Value
@@ -201,6 +202,19 @@ class Program:
             elif isinstance(step, Child):
                 found.extend(step.program.units())
         return tuple(found)
+
+
+def map_units(program: Program, function: Callable[[Unit], Unit]) -> Program:
+    """Replace every unit of a program, those of child regions included."""
+
+    def replace(step: Step) -> Step:
+        if isinstance(step, Unit):
+            return function(step)
+        if isinstance(step, Child):
+            return dataclasses.replace(step, program=map_units(step.program, function))
+        return step
+
+    return dataclasses.replace(program, steps=tuple(map(replace, program.steps)))
 
 
 def free_values(equations: tuple[Equation, ...]) -> tuple[Value, ...]:
