@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ class Classifier:
         high: The largest value a pixel can have.
         crop: The part of the photograph's short side that the input shows.
         synonyms: For each class, further names it is known by.
+        resampling: How photographs are resized.
 
     Example:
         >>> from lrpjax import models
@@ -45,11 +46,12 @@ class Classifier:
     high: float = 255.0
     crop: float = 0.875
     synonyms: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    resampling: Literal["bicubic", "bilinear"] = "bicubic"
 
     def preprocess(self, image: "Image.Image") -> np.ndarray:
         """Turns a photograph of any size and mode into the network's input.
 
-        The short side is resized (bicubic) so that the centre crop shows ``crop`` of it: at 224
+        The short side is resized so that the centre crop shows ``crop`` of it: at 224
         pixels and 0.875, to 256. The long side's length is rounded to a whole pixel, and an odd
         margin leaves its extra pixel at the right or the bottom. A rotation noted in the file's
         EXIF data is applied, and what is transparent is laid on white.
@@ -75,7 +77,7 @@ class Classifier:
         (left, right), (top, bottom) = (self._kept(length, zoom) for length in image.size)
         pixels = image.resize(
             (self.image_size, self.image_size),
-            Image.Resampling.BICUBIC,
+            Image.Resampling[self.resampling.upper()],
             box=(left, top, right, bottom),
         )
         return np.asarray(pixels, np.float32)

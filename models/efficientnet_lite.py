@@ -8,13 +8,15 @@ Reference: M. Tan and Q. V. Le, EfficientNet: Rethinking Model Scaling for Convo
 Networks, ICML 2019; the Lite variants are those of TensorFlow's TPU model garden.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+
+from .torch_layout import fill
 
 BATCH_NORM_EPSILON = 1e-3
 PIXEL_MEAN, PIXEL_SCALE = 127.0, 128.0
@@ -156,7 +158,7 @@ class EfficientNetLite0(nnx.Module):
         return self.classifier(x)
 
 
-# What each module and each of its arrays is called in the PyTorch checkpoint.
+# What each module is called in the PyTorch checkpoint.
 TORCH_MODULES: dict[tuple[str, ...], str] = {
     ("stem", "conv"): "_conv_stem",
     ("stem", "norm"): "_bn0",
@@ -169,13 +171,6 @@ TORCH_MODULES: dict[tuple[str, ...], str] = {
     ("head", "conv"): "_conv_head",
     ("head", "norm"): "_bn1",
     ("classifier",): "_fc",
-}
-TORCH_LEAVES = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
 }
 
 
@@ -195,39 +190,18 @@ def from_torch(arrays: Mapping[str, np.ndarray]) -> EfficientNetLite0:
     classes = arrays["_fc.bias"].shape[0] if "_fc.bias" in arrays else 1000
     # Shapes only: making random weights just to overwrite them would take seconds.
     model = nnx.eval_shape(lambda: EfficientNetLite0(classes, rngs=nnx.Rngs(0)))
-    flat = nnx.to_flat_state(nnx.state(model))
-    leaves = {path: (_torch_name(path), leaf.shape) for path, leaf in flat}
-    _check_names({name for name, _ in leaves.values()}, arrays)
-    values = {path: _converted(arrays[name], name, shape) for path, (name, shape) in leaves.items()}
-    nnx.update(model, nnx.from_flat_state(values))
+    fill(model, arrays, network="efficientnet_lite0", module_name=module_name)
     return model
 
 
-def _torch_name(path: Iterable[Hashable]) -> str:
-    """``("blocks", 3, "expand", "conv", "kernel")`` is ``_blocks.3._expand_conv.weight``."""
-    *module, leaf = map(str, path)
+def module_name(path: list[str]) -> str:
+    """A module's name in the PyTorch checkpoint.
+
+    Example:
+        >>> module_name(["blocks", "3", "expand", "conv"])
+        '_blocks.3._expand_conv'
+    """
     prefix = ""
-    if module[0] == "blocks":
-        prefix, module = f"_blocks.{module[1]}.", module[2:]
-    return f"{prefix}{TORCH_MODULES[tuple(module)]}.{TORCH_LEAVES[leaf]}"
-
-
-def _check_names(wanted: set[str], arrays: Mapping[str, np.ndarray]) -> None:
-    # PyTorch counts the batches its BatchNorm has seen; nothing uses the count at inference.
-    found = {name for name in arrays if not name.endswith(".num_batches_tracked")}
-    if wanted != found:
-        raise ValueError(
-            "not a checkpoint of EfficientNet-Lite0: "
-            f"missing {sorted(wanted - found)[:3]}, left over {sorted(found - wanted)[:3]}"
-        )
-
-
-def _converted(array: np.ndarray, name: str, shape: tuple[int, ...]) -> jax.Array:
-    """The array in Flax's order of axes: outputs last, images channels-last."""
-    if array.ndim == 4:
-        array = array.transpose(2, 3, 1, 0)
-    elif array.ndim == 2:
-        array = array.T
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape} in Flax's order; it should be {shape}")
-    return jnp.asarray(array, jnp.float32)
+    if path[0] == "blocks":
+        prefix, path = f"_blocks.{path[1]}.", path[2:]
+    return prefix + TORCH_MODULES[tuple(path)]

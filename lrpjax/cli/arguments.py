@@ -72,7 +72,10 @@ def _add_demo(command: argparse.ArgumentParser) -> None:
 
 
 def _add_plan(command: argparse.ArgumentParser) -> None:
-    command.description = "Prints which rule each part of a model gets, and why."
+    command.description = (
+        "Prints which rule each part of a model gets, and why. The plan depends on a network's "
+        "structure alone: it needs no --weights, but with them it has their number of classes."
+    )
     _add_settings(command)
     command.set_defaults(top=None, classes="")
 
@@ -80,6 +83,13 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
 def _add_settings(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", default=DEFAULT_MODEL, help="the network to explain (default: %(default)s)"
+    )
+    command.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE.safetensors",
+        help="weights of your own, under torchvision's names; networks whose weights come with no "
+        "package need them",
     )
     command.add_argument(
         "--composite",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,54 +28,55 @@ class Settings:
         composite: The rules.
         classes: Indices of the classes that were asked for by name, in that order.
         top: How many of the highest classes are explained after those.
+        weights: The SHA-256 of the file of weights, or nothing where there was none.
     """
 
     classifier: Any
     composite: Any
     classes: tuple[int, ...]
     top: int
+    weights: str = ""
 
     def record(self) -> str:
         """The settings as JSON: equal text means equal explanations of equal photographs."""
-        return json.dumps(
-            {
-                "lrpjax": version("lrpjax"),
-                "model": self.classifier.name,
-                "composite": json.loads(self.composite.to_json()),
-                "classes": self.classes,
-                "top": self.top,
-            },
-            sort_keys=True,
-        )
+        depends_on = {
+            "lrpjax": version("lrpjax"),
+            "model": self.classifier.name,
+            "composite": json.loads(self.composite.to_json()),
+            "classes": self.classes,
+            "top": self.top,
+        }
+        if self.weights:
+            depends_on["weights"] = self.weights
+        return json.dumps(depends_on, sort_keys=True)
 
 
 def settings_from(options: argparse.Namespace) -> Settings:
     """Resolves the names in the options.
 
     Args:
-        options: With ``model``, ``composite``, ``classes`` and ``top``.
+        options: With ``model``, ``weights``, ``composite``, ``classes`` and ``top``.
 
     Returns:
         The settings.
 
     Raises:
-        UsageError: A name is not known, or a file of rules is broken.
+        UsageError: A name is not known, or a file of rules or of weights is broken or missing.
     """
-    if options.model not in models.available():
-        # The model is loaded last of all; its name is checked first of all.
-        known = ", ".join(models.available())
-        raise UsageError(f"no model named {options.model!r}; available: {known}")
-    given = _composite_file(options.composite)
+    # The model is loaded last of all; its name is checked first of all.
     try:
-        classifier = models.load(options.model)
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{options.model} cannot be loaded: {one_line(error)}") from error
+        models.check_name(options.model)
+    except ValueError as error:
+        raise UsageError(one_line(error)) from error
+    given = _composite_file(options.composite)
+    classifier = _classifier(options)
     composite = _preset(options.composite) if given is None else given
     names = [name.strip() for name in options.classes.split(",") if name.strip()]
     top = options.top if options.top is not None else (0 if names else DEFAULT_TOP)
     if top > len(classifier.labels):
         raise UsageError(f"--top {top}: {options.model} knows {len(classifier.labels)} classes")
-    return Settings(classifier, composite, _classes(names, classifier), top)
+    digest = _digest(options.weights) if options.weights else ""
+    return Settings(classifier, composite, _classes(names, classifier), top, digest)
 
 
 def plan_of(settings: Settings) -> Any:
@@ -96,6 +98,27 @@ def plan_of(settings: Settings) -> Any:
     except (ValueError, NotImplementedError) as error:
         name = settings.classifier.name
         raise UsageError(f"this composite does not fit {name}: {one_line(error)}") from error
+
+
+def _classifier(options: argparse.Namespace) -> Any:
+    name, weights = options.model, options.weights
+    if weights is None and name not in models.available():
+        if options.command == "plan":
+            return models.structure(name)
+        raise UsageError(
+            f"{name} comes without weights; give a file of them: --weights {name}.safetensors. "
+            "Where torch, torchvision and safetensors are installed, this makes one: "
+            f"{models.export_command(name)}"
+        )
+    try:
+        return models.load(name, weights=weights)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{name} cannot be loaded: {one_line(error)}") from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _composite_file(name: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -47,6 +48,7 @@ def affine_view(unit: Unit, env: Env, relevance: Array) -> tuple[views.Affine, A
         nonnegative=unit.spec.nonnegative,
         apply=core.apply,
         transpose=core.transpose,
+        pull=partial(core.pull, scale),
         pair=core.pair,
         pair_transpose=core.pair_transpose,
         count=core.count,
@@ -141,6 +143,12 @@ class _Core:
     def transpose(self, c: Array, w: Array) -> Array:
         """Wᵀc, of the input's shape."""
         return self._transposed(lambda x: self.apply(x, w), self.shape, c)
+
+    def pull(self, scale: Array, c: Array) -> Array:
+        """(W·s)ᵀc = Wᵀ(s·c), with W as the program holds it."""
+        if self.spec.weights is None:
+            return self.transpose(c, scale)
+        return self.transpose(c * scale, self.read(self.spec.core.inputs[self.spec.weights]))
 
     def _transposed(self, linear: Any, shape: tuple[int, ...], c: Array) -> Array:
         return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, self.dtype))(c)[0]

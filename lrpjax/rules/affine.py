@@ -37,7 +37,7 @@ class _EpsilonFamily(Rule):
         """R = x ⊙ Wᵀ[R′ / S(Wx + b)]."""
         c = divide(relevance, stabilise(layer.z, self.epsilon))
         return Split(
-            (layer.x * layer.transpose(c, layer.weights),),
+            (layer.x * layer.pull(c),),
             bias=lambda: total(layer.bias * c),
             stabiliser=lambda: total(relevance - layer.z * c),
         )
@@ -142,15 +142,23 @@ class Gamma(Rule):
         check_nonnegative(self, gamma=self.gamma, epsilon=self.epsilon)
 
     def affine(self, layer: views.Affine, relevance: Array) -> Split:
-        """Both branches from z and its positive part; for z < 0 the sum has no cancellation."""
-        w, b, gamma = layer.weights, layer.bias, self.gamma
-        up = layer.z >= 0
+        """Both branches from z, W and their positive parts.
+
+        W + γW⁻ = (1 + γ)W − γW⁺, so that no other weights are made and x ≥ 0 takes two transposes.
+        """
+        b, gamma = layer.bias, self.gamma
+        up, w_plus = layer.z >= 0, positive(layer.weights)
         plus = layer.plus() + positive(b)
         raised = jnp.where(up, layer.z + gamma * plus, (1 + gamma) * layer.z - gamma * plus)
         c = divide(relevance, stabilise(raised, self.epsilon))
         c_up, c_down = jnp.where(up, c, 0), jnp.where(up, 0, c)
-        w_plus, w_minus = w + gamma * positive(w), w + gamma * negative(w)
-        given = layer.share(c_up, w_plus, w_minus) + layer.share(c_down, w_minus, w_plus)
+        favoured = gamma * layer.transpose(jnp.where(up, c, -c), w_plus)
+        if layer.nonnegative:
+            given = layer.x * (layer.pull(c_up + (1 + gamma) * c_down) + favoured)
+        else:
+            a, d = layer.pull(c_up), layer.pull(c_down)
+            given = positive(layer.x) * (a + (1 + gamma) * d + favoured)
+            given += negative(layer.x) * ((1 + gamma) * a + d - favoured)
         taken = b + gamma * jnp.where(up, positive(b), negative(b))
         return Split(
             (given,),

@@ -133,7 +133,7 @@ class ZBox(Rule):
         bounds = layer.apply(low, positive(w)) + layer.apply(high, negative(w))
         sums = layer.z - layer.bias - bounds
         c = divide(relevance, stabilise(sums, self.epsilon))
-        given = layer.x * layer.transpose(c, w)
+        given = layer.x * layer.pull(c)
         given -= low * layer.transpose(c, positive(w)) + high * layer.transpose(c, negative(w))
         return Split((given,), stabiliser=lambda: total(relevance - sums * c))
 

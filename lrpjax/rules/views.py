@@ -30,6 +30,7 @@ class Affine:
         nonnegative: x has no negative element.
         apply: (x, W) → Wx without bias.
         transpose: (c, W) → Wᵀc.
+        pull: c → Wᵀc for the layer's own W, the scales on c: W·s is never made.
         pair: (x₁, W₁, x₂, W₂) → W₁x₁ + W₂x₂, in one call where the core allows it.
         pair_transpose: (c, W₁, W₂) → (W₁ᵀc, W₂ᵀc), likewise.
         count: x → Σx over the inputs of each output: every weight is one.
@@ -45,6 +46,7 @@ class Affine:
     nonnegative: bool
     apply: LinearMap
     transpose: LinearMap
+    pull: Callable[[Array], Array]
     pair: Callable[[Array, Array, Array, Array], Array]
     pair_transpose: Callable[[Array, Array, Array], tuple[Array, Array]]
     count: Callable[[Array], Array]
