@@ -12,10 +12,9 @@ from lrpjax.cli import main
 class Tiny(nnx.Module):
     """A network that takes milliseconds."""
 
-    def __init__(self):
-        rngs = nnx.Rngs(0)
+    def __init__(self, classes, *, rngs):
         self.conv = nnx.Conv(3, 4, (3, 3), rngs=rngs)
-        self.dense = nnx.Linear(4, len(LABELS), rngs=rngs)
+        self.dense = nnx.Linear(4, classes, rngs=rngs)
 
     def __call__(self, x):
         return self.dense(jax.nn.relu(self.conv(x / 255)).mean(axis=(1, 2)))
@@ -23,13 +22,19 @@ class Tiny(nnx.Module):
 
 @pytest.fixture(scope="session")
 def classifier():
-    return models.Classifier(name="tiny", model=Tiny(), labels=LABELS, image_size=SIZE)
+    model = Tiny(len(LABELS), rngs=nnx.Rngs(0))
+    return models.Classifier(name="tiny", model=model, labels=LABELS, image_size=SIZE)
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd, classifier):
-    """Runs a command in a folder of its own with the tiny network; returns code, stdout, stderr."""
+    """Runs a command in a folder of its own with the tiny network; returns code, stdout, stderr.
+
+    Under the name ``own`` the tiny network comes without weights.
+    """
     monkeypatch.setitem(models.MODELS, "tiny", lambda: classifier)
+    own = models.networks.Architecture(Tiny, "dense")
+    monkeypatch.setitem(models.networks.ARCHITECTURES, "own", own)
     monkeypatch.chdir(tmp_path)
 
     def command(*words, model="tiny"):

@@ -63,12 +63,15 @@ def test_synonyms_are_optional():
         small.class_index("cats")
 
 
+@pytest.mark.parametrize("resampling", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("size", [(500, 300), (301, 641), (100, 131), (224, 224), (257, 256)])
-def test_preprocessing_equals_resizing_everything_and_cropping_then(classifier, size):
+def test_preprocessing_equals_resizing_everything_and_cropping_then(classifier, size, resampling):
+    classifier = dataclasses.replace(classifier, resampling=resampling)
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     image = Image.fromarray(noise)
     zoom = 256 / min(size)
-    whole = image.resize([round(n * zoom) for n in size], Image.Resampling.BICUBIC)
+    sides = [round(n * zoom) for n in size]
+    whole = image.resize(sides, getattr(Image.Resampling, resampling.upper()))
     left, top = ((n - 224) // 2 for n in whole.size)
     expected = np.asarray(whole.crop((left, top, left + 224, top + 224)), np.float32)
     pixels = classifier.preprocess(image)
