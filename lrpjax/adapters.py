@@ -76,6 +76,10 @@ class _Nnx:
     graphdef: Any
     method: str
 
+    def __hash__(self) -> int:
+        """By value where that can be; a module may keep lists (a convolution's padding)."""
+        return hash((self.graphdef if _is_hashable(self.graphdef) else None, self.method))
+
     def __call__(self, weights: Any, *args: Any, **kwargs: Any) -> Any:
         return getattr(nnx.merge(self.graphdef, weights), self.method)(*args, **kwargs)
 

@@ -132,7 +132,8 @@ def start(target: Any, outputs: Any) -> Any:
         return outputs
     if target.index is not None:
         _logits(outputs)
-    return jax.tree.map(lambda z: _begin(target, z), outputs)
+    with jax.numpy_dtype_promotion("standard"):  # strict promotion is for the user's own code
+        return jax.tree.map(lambda z: _begin(target, z), outputs)
 
 
 def _begin(target: Target, z: Array) -> Array:
@@ -145,7 +146,7 @@ def _begin(target: Target, z: Array) -> Array:
     if not classes:
         raise PlanError("there are no outputs on the last axis to start from")
     index = jnp.argmax(z, -1) if target.index is None else jnp.asarray(target.index)
-    index = index.astype(jnp.promote_types(index.dtype, jnp.int32))
+    index = index.astype(jnp.int64 if index.dtype.itemsize == 8 else jnp.int32)  # int8 wraps
     if index.shape not in ((), z.shape[:-1]):
         raise PlanError(
             f"a target index is one int, or has the outputs' shape without the last axis, "
@@ -153,7 +154,7 @@ def _begin(target: Target, z: Array) -> Array:
         )
     index = jnp.broadcast_to(index, z.shape[:-1])[..., None]
     valid = (index >= -classes) & (index < classes)
-    chosen = jnp.arange(classes) == jnp.where(index < 0, index + classes, index)
+    chosen = jnp.arange(classes, dtype=index.dtype) == jnp.where(index < 0, index + classes, index)
     return jnp.where(valid, _STARTS[target.kind](z, chosen), jnp.nan).astype(z.dtype)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from fnmatch import fnmatchcase
 
 from lrpjax.composite import Composite
@@ -12,6 +13,8 @@ from lrpjax.presets import default_rule
 from lrpjax.rules import Routing, Rule, Stop
 from lrpjax.rules.base import all_rules
 from lrpjax.rules.other import Registered
+
+_REPEAT = re.compile(r"#\d+(?=/|$)")  # which use of a layer it is, in a name
 
 
 def assign(program: Program, composite: Composite) -> Program:
@@ -27,7 +30,7 @@ def assign(program: Program, composite: Composite) -> Program:
 
 def matches(pattern: str, unit: Unit) -> bool:
     """Whether a layer pattern means a unit: by name, any use of it, or what was folded in."""
-    names = {unit.layer, unit.layer.rpartition("#")[0] or unit.layer, *unit.aliases}
+    names = {unit.layer, _REPEAT.sub("", unit.layer), *unit.aliases}
     return any(fnmatchcase(name, pattern) for name in names)
 
 

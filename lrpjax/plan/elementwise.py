@@ -213,21 +213,34 @@ def _components(
 
 
 def _pointwise(group: list[Equation], root: dict[Atom, Value], graph: Graph) -> Pointwise | None:
-    """A component as a unit: what of it is used outside, and what leads there."""
-    ours = set(group)
-    outputs = tuple(
-        out
-        for e in group
-        for out in e.outputs
-        if graph.facts[out].live
-        and (out in graph.leaving or any(c not in ours for c in graph.consumers[out]))
-    )
-    if not outputs:
-        return None
-    needed = set(outputs)
-    equations = []
+    """A component as a unit: what of it is used outside, and what leads there.
+
+    What leads nowhere live (to a stop, say) is none of it, and then uses it from outside.
+    """
+    ours: set[Equation] = set()
+    kept = set(group)
+    outputs: tuple[Value, ...] = ()
+    while kept != ours:
+        ours = kept
+        outputs = tuple(
+            out for e in group if e in ours for out in e.outputs if _leaves(out, ours, graph)
+        )
+        kept = _leading_to(outputs, group)
+    equations = tuple(e for e in group if e in kept)
+    return Pointwise(equations, root[outputs[0]], outputs) if outputs else None
+
+
+def _leaves(out: Value, ours: set[Equation], graph: Graph) -> bool:
+    """Whether a live value is used outside a group of equations."""
+    used = out in graph.leaving or any(c not in ours for c in graph.consumers[out])
+    return graph.facts[out].live and used
+
+
+def _leading_to(outputs: tuple[Value, ...], group: list[Equation]) -> set[Equation]:
+    needed: set[Atom] = set(outputs)
+    kept = set()
     for equation in reversed(group):
         if needed.intersection(equation.outputs):
-            equations.append(equation)
-            needed.update(a for a in equation.inputs if isinstance(a, Value))
-    return Pointwise(tuple(reversed(equations)), root[outputs[0]], outputs)
+            kept.add(equation)
+            needed.update(equation.inputs)
+    return kept

@@ -4,7 +4,8 @@ A call with derivatives of its own that is one elementwise function stays whole:
 is, so its derivative is the author's (inlining relu would make its gradient at 0 one half).
 Any other is inlined for its layers to be recognised. Operands that a primitive would broadcast
 by itself are broadcast by an equation of their own, so that every elementwise primitive and every
-sum has live operands of its output's shape. What nothing uses drops out.
+sum has live operands of its output's shape. Pads move behind changes of layout, to the layer they
+belong to. What nothing uses drops out.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 from lrpjax import _compat
 from lrpjax.plan.elementwise import is_pointwise, roots
 from lrpjax.plan.facts import Facts, State
+from lrpjax.plan.pads import pads_last
 from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Call, Equation, Region, TracedFunction, Value
 
@@ -61,7 +63,7 @@ class _Settler:
         for equation in region.equations:
             self.append(equation, equations)
         outputs = tuple(self.read(atom) for atom in region.outputs)
-        return Region(region.inputs, outputs, _used(equations, outputs))
+        return pads_last(Region(region.inputs, outputs, _used(equations, outputs)), self.facts)
 
     def append(self, equation: Equation, equations: list[Equation]) -> None:
         inputs = tuple(self.read(atom) for atom in equation.inputs)

@@ -6,6 +6,7 @@ the rest: residuals, the order of the backward pass, sums where a value was used
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,6 +75,8 @@ def _unit(unit: Unit, env: Env, probe: Probe) -> tuple[Array, ...]:
 
 
 def _as_custom_vjp(unit: Unit) -> Any:
+    unit = dataclasses.replace(unit, rule=None)  # its numbers may be traced: they are an argument
+
     @jax.custom_vjp
     def call(rule: Rule, inputs: tuple, constants: tuple, probe: Probe) -> tuple[Array, ...]:
         return _forward(unit, inputs, constants)
@@ -93,7 +96,8 @@ def _as_custom_vjp(unit: Unit) -> Any:
         )
         if "report" in probe:  # every column is to sum the very same numbers
             relevance = lax.optimization_barrier(relevance)
-        split = share(unit, rule, env, relevance)
+        with jax.numpy_dtype_promotion("standard"):  # strict promotion is for the user's own code
+            split = share(unit, rule, env, relevance)
         given = tuple(saturate(r, x.dtype) for r, x in zip(split.relevance, inputs, strict=True))
         if "report" in probe:
             given = lax.optimization_barrier(given)

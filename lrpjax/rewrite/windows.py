@@ -67,13 +67,14 @@ def _first_of_best(
 ) -> Array:
     """For each window, the number of the element that it takes."""
     strides, shape = equation.params["window_strides"], equation.outputs[0].shape
-    best = chosen = None
-    for number, start in enumerate(starts):
+
+    def elements(start: tuple[int, ...]) -> Array:
         stop = [s + (n - 1) * step + 1 for s, n, step in zip(start, shape, strides, strict=True)]
-        element = lax.slice(padded, start, stop, strides)
-        if best is None:
-            best, chosen = element, jnp.zeros(element.shape, jnp.int8)
-            continue
+        return lax.slice(padded, start, stop, strides)
+
+    best, chosen = elements(starts[0]), jnp.zeros(shape, jnp.int8)
+    for number, start in enumerate(starts[1:], 1):
+        element = elements(start)
         wins = better(element, best)
         best, chosen = jnp.where(wins, element, best), jnp.where(wins, jnp.int8(number), chosen)
     return chosen

@@ -41,7 +41,7 @@ def test_pooling_gives_to_the_elements_its_vjp_gives_to(x64, name, reducer):
 
 
 def test_windows_with_gaps_inside_which_have_no_vjp_of_their_own(x64):
-    """Element by element: output (i, j) takes the largest of rows i, i + 3 and columns 2j, 2j + 2."""
+    """Output (i, j) takes the largest of rows i and i + 3, columns 2j and 2j + 2."""
     x = normal(1, 9, 8, 1, seed=8)
     settings = dict(dims=(1, 2, 2, 1), strides=(1, 1, 2, 1), padding="VALID")
     start = normal(1, 6, 3, 1, seed=9)
