@@ -1,79 +1,52 @@
-"""The price of an explanation: each preset against the jitted gradient of the same logits.
+"""The price of an explanation in time: each composite against the jitted gradient.
 
-    python benchmarks/speed.py [--model efficientnet_lite0] [--batch 4] [--rounds 7]
+    python benchmarks/speed.py [--models vgg16 resnet50] [--batch 4] [--rounds 7] [--compiles 3]
 
-Runs are interleaved in one process, because machines are noisy: each round times the gradient and
-every composite once, and the ratios of a round are compared. Prints min, median and max of the
-ratios, and what the first call (trace and compile) took.
+The gradient is of the same logits, of the model as its author wrote it. Runs are interleaved in one process, because machines are noisy: each round times the gradient and
+every composite once, and the ratios of a round are compared. Tracing and compiling are timed in
+the same way, from empty caches. Networks without trained weights have random ones.
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
-import time
-from collections.abc import Callable
-
-import jax
 import numpy as np
-from flax import nnx
-
-import lrpjax
-from lrpjax import models, presets, rules
-
-COMPOSITES = {
-    "epsilon": "epsilon",
-    "epsilon_plus": "epsilon_plus",
-    "epsilon_plus_flat": "epsilon_plus_flat",
-    "gamma": rules.Gamma(0.25),
-    "epsilon_gamma_box": presets.epsilon_gamma_box(-127 / 128, 1.0),
-    "epsilon_alpha2_beta1": "epsilon_alpha2_beta1",
-}
+from programs import GRADIENT, Program, images, machine, network, parser, programs, spread
+from tqdm import tqdm
 
 
-def gradient_of(model: nnx.Module) -> Callable:
-    """The jitted gradient of the largest logits, weights as arguments, as the author wrote it."""
-    graphdef, state = nnx.split(model)
-
-    @jax.jit
-    def gradient(weights, x):
-        return jax.grad(lambda x: nnx.merge(graphdef, weights)(x).max(-1).sum())(x)
-
-    return lambda x: gradient(state, x)
-
-
-def seconds(function: Callable, x: jax.Array) -> float:
-    start = time.perf_counter()
-    jax.block_until_ready(function(x))
-    return time.perf_counter() - start
+def rounds(todo: dict[str, Program], count: int, timed: str) -> dict[str, np.ndarray]:
+    """Seconds by program, one figure a round."""
+    times: dict[str, list[float]] = {name: [] for name in todo}
+    for _ in tqdm(range(count), desc=timed, leave=False):
+        for name, program in todo.items():
+            times[name].append(program.seconds() if timed == "run" else program.compiled()[1])
+    return {name: np.array(values) for name, values in times.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", default="efficientnet_lite0", choices=models.available())
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
-
-    classifier = models.load(arguments.model)
-    side = classifier.image_size
-    x = jax.random.uniform(jax.random.key(0), (arguments.batch, side, side, 3)) * 255
-    functions = {"gradient": gradient_of(classifier.model)}
-    functions |= {name: lrpjax.lrp(classifier.model, c) for name, c in COMPOSITES.items()}
-
-    first = {name: seconds(function, x) for name, function in functions.items()}
-    times = {name: [] for name in functions}
-    for _ in range(arguments.rounds):
-        for name, function in functions.items():
-            times[name].append(seconds(function, x))
-
-    print(f"{arguments.model}, batch {arguments.batch}, {side}×{side}, {jax.devices()[0]}")
-    print(f"jax {jax.__version__}, Python {platform.python_version()}, {platform.machine()}")
-    print(f"{'':22} first call s   median s   × gradient: min  median  max")
-    for name, values in times.items():
-        ratios = np.divide(values, times["gradient"])
-        spread = f"{ratios.min():15.2f} {np.median(ratios):7.2f} {ratios.max():5.2f}"
-        print(f"{name:22} {first[name]:12.1f} {np.median(values):10.3f} {spread}")
+    """Print a table for each network."""
+    options = parser(__doc__.split("\n")[0])
+    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--compiles", type=int, default=3, help="rounds of trace and compile")
+    arguments = options.parse_args()
+    print(machine())
+    for name in arguments.models:
+        x = images(arguments.batch, arguments.side)
+        todo = programs(network(name), x, arguments.composites)
+        compiling = rounds(todo, arguments.compiles, "trace and compile")
+        for program in todo.values():
+            program.seconds()
+        running = rounds(todo, arguments.rounds, "run")
+        print(f"\n{name}, batch {arguments.batch}, {arguments.side}×{arguments.side}")
+        print(f"{'':21} {'run s':>8}   × gradient: min  median  max   compile s   × gradient")
+        for row, seconds in running.items():
+            ratios = spread(seconds / running[GRADIENT])
+            compiled, whole = np.median(compiling[row]), compiling[row] / compiling[GRADIENT]
+            print(
+                f"{row:21} {np.median(seconds):8.3f}    {ratios}"
+                f"   {compiled:9.2f}   {spread(whole)}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
