@@ -30,11 +30,9 @@ def main() -> None:
             sizes = temporary, temporary + ends
             reference = sizes if row == GRADIENT else reference
             temporary, everything = (size / MEGABYTE for size in sizes)
-            ratios = [size / against for size, against in zip(sizes, reference, strict=True)]
-            print(
-                f"{row:21} {temporary:12.0f} {ratios[0]:10.2f}   {everything:8.0f} {ratios[1]:10.2f}",
-                flush=True,
-            )
+            first, second = (size / against for size, against in zip(sizes, reference, strict=True))
+            figures = f"{temporary:12.0f} {first:10.2f}   {everything:8.0f} {second:10.2f}"
+            print(f"{row:21} {figures}", flush=True)
 
 
 if __name__ == "__main__":

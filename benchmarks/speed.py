@@ -2,9 +2,10 @@
 
     python benchmarks/speed.py [--models vgg16 resnet50] [--batch 4] [--rounds 7] [--compiles 3]
 
-The gradient is of the same logits, of the model as its author wrote it. Runs are interleaved in one process, because machines are noisy: each round times the gradient and
-every composite once, and the ratios of a round are compared. Tracing and compiling are timed in
-the same way, from empty caches. Networks without trained weights have random ones.
+The gradient is of the same logits, of the model as its author wrote it. Runs are interleaved in
+one process, because machines are noisy: each round times the gradient and every composite once,
+and the ratios of a round are compared. Tracing and compiling are timed in the same way, from empty
+caches. Networks without trained weights have random ones.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ def unrolled_batch(index, rule_of=lambda layer: oracle.epsilon):
 def relevance_fn(kind, composite=None, **options):
     """``(x, target) -> relevance`` of one of the two networks."""
     if kind == "nnx":
-        return lrp(NnxLoop(), composite, **options)
+        explain = lrp(NnxLoop(), composite, **options)
+        return lambda x, target: explain(x, target=target)
     explain = lrp(LinenLoop(), composite, **options)
     return lambda x, target: explain(VARIABLES, x, target=target)
 

@@ -1,0 +1,148 @@
+"""What an explanation costs in convolutions and products, counted in the optimised program.
+
+The counts are those of docs/design.md, Speed: forward and backward together, where the gradient
+takes 2 for each layer. N: the input is known not to be negative, so half of the work is left out.
+"""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.networks import normal
+
+from lrpjax import Composite, lrp, lrp_vjp, plan, rules
+
+KERNELS = [jnp.asarray(normal(3, 3, 4, 4, seed=300 + i), jnp.float32) for i in range(3)]
+WEIGHTS = [jnp.asarray(normal(8, 8, seed=310 + i), jnp.float32) for i in range(3)]
+IMAGES = jnp.asarray(normal(2, 8, 8, 4, seed=320), jnp.float32)
+ROWS = jnp.asarray(normal(2, 8, seed=321), jnp.float32)
+
+#: Applications of the linear map by layer: (input of any sign, N).
+COSTS = {
+    "Epsilon": (rules.Epsilon(), 2, 2),
+    "Zero": (rules.Zero(), 2, 2),
+    "ZPlus": (rules.ZPlus(), 3, 3),  # any sign: x⁺ and x⁻ are stacked in one call of double width
+    "Gamma": (rules.Gamma(0.25), 5, 4),
+    "AlphaBeta": (rules.AlphaBeta(2.0, 1.0), 5, 5),
+    "WSquare": (rules.WSquare(), 3, 3),
+}
+
+
+def convnet(kernels, x):
+    for kernel in kernels[:-1]:
+        x = jax.nn.relu(conv(x, kernel))
+    return conv(x, kernels[-1]).mean((1, 2))
+
+
+def conv(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def mlp(weights, x):
+    for w in weights[:-1]:
+        x = jax.nn.relu(x @ w)
+    return x @ weights[-1]
+
+
+NETWORKS = {
+    "convolution": (convnet, KERNELS, IMAGES),
+    "dot": (mlp, WEIGHTS, ROWS),
+}
+
+
+def count(function, operation, *arguments):
+    text = jax.jit(function).lower(*arguments).compile().as_text()
+    return len(re.findall(rf" {operation}\(", text))
+
+
+@pytest.mark.parametrize("operation", NETWORKS)
+@pytest.mark.parametrize("name", COSTS)
+def test_a_rule_applies_the_linear_map_no_more_often_than_it_must(operation, name):
+    """The first layer's input has any sign, that of the other two is rectified."""
+    network, weights, x = NETWORKS[operation]
+    rule, signed, nonnegative = COSTS[name]
+    explain = lambda weights, x: lrp(network, rule, argnums=1)(weights, x, target=1)
+    assert count(explain, operation, weights, x) == signed + 2 * nonnegative
+
+
+@pytest.mark.parametrize("operation", NETWORKS)
+def test_the_gradient_itself_takes_two_for_each_layer(operation):
+    network, weights, x = NETWORKS[operation]
+    logits = lambda weights, x: network(weights, x)[:, 1].sum()
+    gradient = lambda weights, x: jax.value_and_grad(logits, argnums=1)(weights, x)
+    assert count(gradient, operation, weights, x) == 6
+
+
+@pytest.mark.parametrize("operation", NETWORKS)
+def test_rules_that_need_no_weights_run_without_them(operation):
+    """Flat: one transposed sum of ones; on a dense layer nothing but a mean."""
+    network, weights, x = NETWORKS[operation]
+    composite = Composite(conv=rules.Epsilon(), dense=rules.Epsilon(), first=rules.Flat())
+    explain = lambda weights, x: lrp(network, composite, argnums=1)(weights, x, target=1)
+    text = jax.jit(explain).lower(weights, x).compile().as_text()
+    wide = [line for line in text.splitlines() if f" {operation}(" in line]
+    assert len(wide) == 6 + (operation == "convolution") - (operation == "dot")
+    if operation == "convolution":
+        assert sum(",8,1]" in line.split(" convolution(")[0] for line in wide) == 2
+
+
+@pytest.mark.parametrize("rule", [rules.Epsilon(), rules.ZPlus(), rules.Gamma(0.25)])
+def test_passes_that_are_stopped_cost_nothing(rule):
+    def network(weights, x):
+        return mlp(weights, x) + mlp(weights, jax.lax.stop_gradient(x))
+
+    explain = lambda weights, x: lrp(network, rule, argnums=1)(weights, x, target=1)
+    alone = lambda weights, x: lrp(mlp, rule, argnums=1)(weights, x, target=1)
+    forward = count(mlp, "dot", WEIGHTS, ROWS)
+    assert count(explain, "dot", WEIGHTS, ROWS) <= count(alone, "dot", WEIGHTS, ROWS) + forward
+
+
+def test_a_pointwise_convolution_is_a_product_in_the_backward_pass():
+    """No transposed copy of its weights is made."""
+    kernel = jnp.asarray(normal(1, 1, 4, 6, seed=330), jnp.float32)
+    explain = lambda kernel, x: lrp(lambda k, x: conv(x, k).sum((1, 2)), "epsilon", argnums=1)(
+        kernel, x
+    )
+    assert count(explain, "convolution", kernel, IMAGES) <= 1
+    assert count(explain, "transpose", kernel, IMAGES) == 0
+
+
+def test_max_pooling_needs_no_index_arrays():
+    def pooled(x):
+        return jax.lax.reduce_window(
+            x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID"
+        ).sum((1, 2))
+
+    text = jax.jit(lrp(pooled)).lower(IMAGES).compile().as_text()
+    assert "scatter(" not in text
+    assert len(re.findall(r" reduce-window\(", text)) == 1
+
+
+def test_ten_starts_take_one_forward_pass_and_one_wide_backward_pass():
+    def explain(weights, x):
+        _, relevance_of = lrp_vjp(convnet, "epsilon_plus", weights, x, argnums=1)
+        return jax.vmap(relevance_of)(jnp.arange(4))
+
+    single = lambda w, x: lrp(convnet, "epsilon_plus", argnums=1)(w, x, target=0)
+    assert count(explain, "convolution", KERNELS, IMAGES) == count(
+        single, "convolution", KERNELS, IMAGES
+    )
+
+
+def test_the_plan_of_a_deep_network_grows_with_its_depth_and_not_its_square():
+    """Counted in calls of the planner's own functions, which is exact; seconds are not."""
+    import cProfile
+    import pstats
+
+    def calls(depth):
+        weights = [jnp.eye(2)] * depth
+        profile = cProfile.Profile()
+        profile.runcall(plan, mlp, "epsilon_plus", weights, jnp.ones((1, 2)), argnums=1)
+        return pstats.Stats(profile).total_calls
+
+    shallow, deep = calls(32), calls(128)
+    assert np.log(deep / shallow) / np.log(4) < 1.2
