@@ -22,9 +22,9 @@ def _hypothesis_profiles():
     """Few, repeatable examples in CI; HYPOTHESIS_PROFILE=deep draws many new ones."""
     slow = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
     hypothesis.settings.register_profile(
-        "ci", max_examples=25, derandomize=True, database=None, **slow
+        "ci", max_examples=40, derandomize=True, database=None, **slow
     )
-    hypothesis.settings.register_profile("deep", max_examples=500, print_blob=True, **slow)
+    hypothesis.settings.register_profile("deep", max_examples=1000, print_blob=True, **slow)
     hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

@@ -73,6 +73,22 @@ def scale_and_shift(fold: Fold, constant: Array) -> tuple[Array, Array]:
             return 1.0, constant
 
 
+def _times(a: Any, b: Any) -> Any:
+    """A·b, without an equation where one of them is a Python 0 or 1."""
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, float) and one in (0.0, 1.0):
+            return other if one else 0.0
+    return a * b
+
+
+def _plus(a: Any, b: Any) -> Any:
+    """A + b, without an equation where one of them is a Python 0."""
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, float) and one == 0.0:
+            return other
+    return a + b
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Core:
     spec: AffineSpec
@@ -93,7 +109,8 @@ class _Core:
 
     def folded(self) -> tuple[Array, Array]:
         """The scale s and bias b, in the core's layout, with size 1 along constant axes."""
-        scale, bias = jnp.ones((), self.dtype), jnp.zeros((), self.dtype)
+        scale: Any = 1.0
+        bias: Any = 0.0
         for i, fold in enumerate(self.spec.folds):
             if fold.is_layout:
                 continue
@@ -102,8 +119,8 @@ class _Core:
                 small = squash(self.read(fold.constant), fold.varies)
                 constant = to_core(small, self.spec.folds[:i])
             s, t = scale_and_shift(fold, constant)
-            scale, bias = scale * s, bias * s + t
-        return scale, bias
+            scale, bias = _times(scale, s), _plus(_times(bias, s), t)
+        return jnp.asarray(scale, self.dtype), jnp.asarray(bias, self.dtype)
 
     def weights(self, scale: Array) -> Array:
         """W·s, as the core's operand holds it; for a sum, s itself."""
