@@ -85,7 +85,8 @@ def test_a_function_of_x_joined_with_x_and_weighed_by_a_stopped_function_of_it()
         return jnp.maximum(a, x) * weigh(a)
 
     stopped = lrp(lambda x: f(x, lambda a: lax.stop_gradient(jnp.tanh(a))))(x)
-    constant = lrp(lambda x: f(x, lambda _: np.tanh(np.sin(x))))(x)
+    weights = np.tanh(np.sin(x))
+    constant = lrp(lambda x: f(x, lambda _: weights))(x)
     np.testing.assert_allclose(stopped, constant, rtol=1e-6)
 
 
