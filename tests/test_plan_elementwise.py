@@ -9,6 +9,8 @@ from flax import nnx
 from support.networks import normal
 from support.planning import folded, kinds, units
 
+from lrpjax import lrp, plan
+
 X = normal(2, 4, seed=110).astype(np.float32)
 W = normal(4, 4, seed=111).astype(np.float32)
 ARRAY = normal(4, seed=112).astype(np.float32)
@@ -132,3 +134,30 @@ def test_recognition_is_by_what_is_computed_not_by_a_name():
 def test_a_rounding_or_a_step_is_elementwise_too():
     assert kinds(lambda x: jnp.round(x) + jnp.floor(x), X) == ["elementwise"]
     assert kinds(lambda x: jnp.where(x > 0, 1.0, 0.0) * x, X) == ["elementwise"]
+
+
+@pytest.mark.parametrize(
+    ("function", "steep"),
+    [
+        (lambda x: 1.0 + jnp.sqrt(jnp.abs(x)), True),
+        (lambda x: jnp.sqrt(jnp.abs(x)), True),
+        (lambda x: x + (x > 0), True),
+        (jax.nn.softplus, False),
+        (lambda x: 1e5 + x**2, False),
+    ],
+    ids=["offset and root", "root", "step", "softplus", "large offset"],
+)
+def test_what_is_steep_at_zero_is_called_unbounded(function, steep):
+    """Whatever f(0) is: relevance of x is (f(x) − f(0))/f(x), times R′."""
+    (unit,) = plan(function, None, jnp.ones(2)).units
+    assert ("unbounded" in unit.reason) == steep
+
+
+def test_a_swish_with_a_slope_for_each_channel_may_be_mapped_along_any_axis():
+    """``vmap`` transposes x once for each of its two uses; they stay one value."""
+    slopes = np.array([0.5, 2.0], np.float32)
+    swish = lambda x: x * jax.nn.sigmoid(slopes * x)
+    x = np.random.default_rng(0).normal(size=(2, 3, 2)).astype(np.float32)
+    everything = lambda out: out
+    mapped = lrp(jax.vmap(swish, in_axes=1, out_axes=1))(x, target=everything)
+    np.testing.assert_allclose(mapped, lrp(swish)(x, target=everything), rtol=1e-6)

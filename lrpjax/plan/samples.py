@@ -40,8 +40,15 @@ def describe(region: Pointwise, graph: Graph) -> ElementwiseSpec:
     return ElementwiseSpec(
         tuple(float(v[0]) for v in values),
         rectifies=all(not v[2:].any() for v in values),
-        steep=any(v[0] == 0 and np.abs(v[1:3]).max() > _STEEP * 1e-6 for v in values),
+        steep=any(map(_is_steep, values)),
     )
+
+
+def _is_steep(values: np.ndarray) -> bool:
+    """Whether f(x) − f(0) is large beside x, by more than rounding, where f(0) is a number."""
+    rounding = 1e-6 * abs(values[0])
+    moved = np.abs(values[1:3] - values[0]).max()
+    return bool(np.isfinite(values[0]) and moved > max(_STEEP * 1e-6, rounding))
 
 
 def _run(equations: Iterable[Equation], env: dict[Atom, Any], graph: Graph) -> dict[Atom, Any]:

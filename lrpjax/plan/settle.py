@@ -5,12 +5,13 @@ is, so its derivative is the author's (inlining relu would make its gradient at 
 Any other is inlined for its layers to be recognised. Operands that a primitive would broadcast
 by itself are broadcast by an equation of their own, so that every elementwise primitive and every
 sum has live operands of its output's shape. Pads move behind changes of layout, to the layer they
-belong to. What nothing uses drops out.
+belong to. A value that is moved twice in the same way is moved once. What nothing uses drops out.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -52,6 +53,7 @@ class _Settler:
         self.facts = facts
         self.inlined_custom = False
         self.alias: dict[Value, Atom] = {}
+        self.routes: dict[Any, Equation] = {}
 
     def read(self, atom: Atom) -> Atom:
         while isinstance(atom, Value) and atom in self.alias:
@@ -60,8 +62,10 @@ class _Settler:
 
     def region(self, region: Region) -> Region:
         equations: list[Equation] = []
+        outside, self.routes = self.routes, {}
         for equation in region.equations:
             self.append(equation, equations)
+        self.routes = outside
         outputs = tuple(self.read(atom) for atom in region.outputs)
         return pads_last(Region(region.inputs, outputs, _used(equations, outputs)), self.facts)
 
@@ -69,7 +73,9 @@ class _Settler:
         inputs = tuple(self.read(atom) for atom in equation.inputs)
         equation = dataclasses.replace(equation, inputs=inputs)
         live = any(self.facts[atom].live for atom in inputs)
-        if not live or not isinstance(equation, Call):
+        if live and (same := self.same_route(equation)) is not None:
+            self.alias.update(zip(equation.outputs, same.outputs, strict=True))
+        elif not live or not isinstance(equation, Call):
             equations.append(self.broadcast_operands(equation, equations) if live else equation)
         elif equation.kind is Kind.REMAT:
             equations.append(dataclasses.replace(equation, body=self.region(equation.body)))
@@ -77,6 +83,20 @@ class _Settler:
             equations.append(equation)
         else:
             self.splice(equation, equations)
+
+    def same_route(self, equation: Equation) -> Equation | None:
+        """An earlier equation that moves the same value in the same way.
+
+        ``vmap`` puts a transpose in front of each use of a value: x·sigmoid(βx) would have two.
+        """
+        if equation.kind is not Kind.ROUTE:
+            return None
+        try:
+            key = (equation.primitive, equation.inputs, frozenset(equation.params.items()))
+            first = self.routes.setdefault(key, equation)
+        except TypeError:  # parameters that can't be compared
+            return None
+        return None if first is equation else first
 
     def splice(self, equation: Call, equations: list[Equation]) -> None:
         """Put a call's body in its place; its bodies are never shared, so nothing is renamed."""

@@ -88,7 +88,7 @@ class ElementwiseSpec:
     Attributes:
         at_zero: f(0) of each output where it is known when the program is traced, else None.
         rectifies: f is 0 for every negative argument, as far as samples show.
-        steep: f(x)/x grows without bound towards zero, as far as samples show, though f(0) is 0.
+        steep: (f(x) − f(0))/x grows without bound towards zero, as far as samples show.
     """
 
     at_zero: tuple[float | None, ...]

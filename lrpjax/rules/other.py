@@ -88,10 +88,10 @@ class Pass(Rule):
         if unit.family != "elementwise":
             return None
         offsets = [f0 for f0 in unit.spec.at_zero if f0 != 0]
-        if not offsets:
-            return "f(x)/x is, towards zero" if unit.spec.steep else None
-        if self.offset == "share" and all(f0 is None or math.isfinite(f0) for f0 in offsets):
-            return None
+        shared = self.offset == "share" and all(f0 is None or math.isfinite(f0) for f0 in offsets)
+        if not offsets or shared:
+            slope = "(f(x) − f(0))/x" if offsets else "f(x)/x"
+            return f"{slope} is, towards zero" if unit.spec.steep else None
         text = ", ".join("not known" if f0 is None else f"{f0:g}" for f0 in offsets)
         return f"f(0) is {text}"
 
