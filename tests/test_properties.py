@@ -79,7 +79,6 @@ def test_half_precision_makes_no_nan(program):
 
 def test_a_function_of_x_joined_with_x_and_weighed_by_a_stopped_function_of_it():
     x = np.array([0.5, -1.0, 2.0], np.float32)
-    weight = np.tanh(np.sin(x))
 
     def f(x, weigh):
         a = jnp.sin(x)
