@@ -13,7 +13,7 @@ import numpy as np
 from lrpjax.plan.axes import axis_groups
 from lrpjax.plan.facts import Facts
 from lrpjax.plan.graph import Graph
-from lrpjax.trace import Equation, Region, Value
+from lrpjax.trace import Atom, Equation, Region, Value
 
 _Config = tuple[tuple[int, int, int], ...]
 
@@ -21,11 +21,12 @@ _Config = tuple[tuple[int, int, int], ...]
 def pads_last(region: Region, facts: Facts) -> Region:
     """Move the pads of live values behind the reshapes and transposes that alone use them."""
     graph = Graph(region, facts)
-    pads = {e.outputs[0]: e for e in region.equations if e.name == "pad" and _is_live(e, facts)}
+    ours = [e for e in region.equations if e.name == "pad" and _is_live(e, facts)]
+    pads: dict[Atom, Equation] = {e.outputs[0]: e for e in ours}
     moved: set[Equation] = set()
     equations: list[Equation] = []
     for equation in region.equations:
-        pad = pads.get(equation.inputs[0]) if equation.inputs else None  # type: ignore[arg-type]
+        pad = pads.get(equation.inputs[0]) if equation.inputs else None
         swapped = None
         if pad is not None and graph.only_consumer(pad.outputs[0]) is equation:
             swapped = _swap(pad, equation, facts)
