@@ -1,7 +1,7 @@
 """The logits of torchvision's networks on weights and pixels that NumPy draws.
 
     pip install torch torchvision
-    python benchmarks/peers/torchvision_golden.py
+    PYTHONPATH=tests/golden python benchmarks/peers/torchvision_golden.py
 
 in an environment of its own writes tests/golden/torchvision_NAME.npz for every network of
 tests/golden/torchvision_weights.py, which the tests draw the same weights from. Computed in double
@@ -9,18 +9,14 @@ precision; stored are the logits and the shapes by which torchvision names its w
 """
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
+import torchvision_weights
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
-sys.path.insert(0, str(GOLDEN))
-
-import torchvision_weights  # noqa: E402
-
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
