@@ -13,6 +13,7 @@ pool, add      Epsilon
 scale          Pass
 shift          Epsilon; Pass directly on an explained input
 elementwise    Pass("share")
+normalisation  Taylor for a local one, ConstantNormaliser over whole axes
 max            the primitive's own routing
 =============  ====================================================================
 
@@ -30,12 +31,14 @@ from lrpjax.composite import Composite
 from lrpjax.errors import PlanError
 from lrpjax.rules import (
     AlphaBeta,
+    ConstantNormaliser,
     Epsilon,
     Flat,
     Gamma,
     Pass,
     Routing,
     Rule,
+    Taylor,
     WSquare,
     ZBox,
     ZPlus,
@@ -50,6 +53,7 @@ _DEFAULTS: dict[str, Rule] = {
     "shift": Epsilon(),
     "add": Epsilon(),
     "elementwise": Pass("share"),
+    "normalisation": ConstantNormaliser(),
     "max": Routing(),
 }
 
@@ -60,6 +64,8 @@ def default_rule(unit: Any, default_first: bool) -> tuple[Rule, str]:
         return Flat(), "default of a first, overlapping convolution"
     if unit.kind == "shift" and unit.direct:
         return Pass(), "default of a shift directly on the input"
+    if unit.kind == "normalisation" and unit.spec.local and unit.spec.taylor is None:
+        return Taylor(), "default of a local normalisation"
     return _DEFAULTS[unit.kind], f"default of {unit.kind}"
 
 

@@ -118,7 +118,8 @@ class _Membership:
 
     def __init__(self, graph: Graph):
         self.facts, self.consumers, self.producer = graph.facts, graph.consumers, graph.producer
-        self.equations = [e for e in graph.region.equations if e.outputs]
+        free = (e for e in graph.region.equations if not graph.claimed(e))
+        self.equations = [e for e in free if e.outputs]
         self._liberal = roots(self.equations, graph.facts)
         breaks = frozenset(e for e in self.equations if self._is_break(e))
         self.root = roots(self.equations, graph.facts, breaks)

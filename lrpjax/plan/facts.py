@@ -39,7 +39,6 @@ class Fact:
         data: made from an argument, a parameter or a captured array.
         counted: made from ``iota``.
         ids: the explained integer inputs that it, an integer too, was made from.
-        after_weights: a path from the explained input to it passes a convolution or dense layer.
     """
 
     state: State = State.CONSTANT
@@ -50,7 +49,6 @@ class Fact:
     data: bool = False
     counted: bool = False
     ids: frozenset[Value] = frozenset()
-    after_weights: bool = False
 
     @property
     def structural(self) -> bool:
@@ -148,7 +146,6 @@ def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:
     if state is State.LIVE and (equation.kind is Kind.STOP or not _differentiable(out)):
         state = State.STOPPED
     names = dict.fromkeys(name for fact in operands for name in fact.parameters)
-    weights = state is State.LIVE and has_weights(equation, operands)
     return Fact(
         state,
         _nonnegative(equation, operands),
@@ -158,7 +155,6 @@ def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:
         any(fact.data for fact in operands),
         equation.name == "iota" or any(fact.counted for fact in operands),
         _ids(equation, operands, out),
-        weights or any(fact.after_weights for fact in operands),
     )
 
 

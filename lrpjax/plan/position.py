@@ -5,29 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 
-from lrpjax.plan.facts import Facts, has_weights
 from lrpjax.plan.settle import Settled
 from lrpjax.plan.units import Child, Plain, Program, Unit, map_units
-from lrpjax.trace import Atom, Call, Equation, Region, TracedFunction, Value
+from lrpjax.trace import Atom, TracedFunction, Value
 
 
 def locate(program: Program, settled: Settled, traced: TracedFunction) -> Program:
     """Number the units and say of each where it stands."""
     facts = settled.facts
+    behind: set[Atom] = set()
+    _mark_behind_weights(program, behind)
     ahead: set[Atom] = set()
-    _mark_weights_ahead(settled.region, facts, ahead)
+    _mark_weights_ahead(program, ahead)
     direct: set[Atom] = set(traced.explained)
     _mark_direct(program, direct)
     users = _users(program)
     index = {unit: i for i, unit in enumerate(program.units())}
 
     def place(unit: Unit) -> Unit:
-        weighted = unit.kind in ("conv", "dense")
         return dataclasses.replace(
             unit,
             index=index[unit],
-            first=weighted and not any(facts[v].after_weights for v in unit.inputs),
-            last=weighted and not any(v in ahead for v in unit.outputs),
+            first=_has_weights(unit) and not any(v in behind for v in unit.inputs),
+            last=_has_weights(unit) and not any(v in ahead for v in unit.outputs),
             direct=bool(unit.inputs) and all(v in direct for v in unit.inputs),
             rectified=all(facts[v].nonnegative or _is_rectified(v, users) for v in unit.outputs),
         )
@@ -35,22 +35,36 @@ def locate(program: Program, settled: Settled, traced: TracedFunction) -> Progra
     return map_units(program, place)
 
 
-def _mark_weights_ahead(region: Region, facts: Facts, ahead: set[Atom]) -> None:
+def _has_weights(unit: Unit) -> bool:
+    return unit.kind in ("conv", "dense")
+
+
+def _mark_behind_weights(program: Program, behind: set[Atom]) -> None:
+    """Add the values that a path from the explained input reaches through a layer with weights."""
+    for step in program.steps:
+        if isinstance(step, Child):
+            bound = zip(step.equation.inputs, step.program.region.inputs, strict=True)
+            behind.update(inner for outer, inner in bound if outer in behind)
+            _mark_behind_weights(step.program, behind)
+            results = zip(step.equation.outputs, step.program.outputs, strict=True)
+            behind.update(outer for outer, inner in results if inner in behind)
+        elif isinstance(step, Unit) and (
+            _has_weights(step) or any(v in behind for v in step.inputs)
+        ):
+            behind.update(step.outputs)
+
+
+def _mark_weights_ahead(program: Program, ahead: set[Atom]) -> None:
     """Add the values from which a layer with weights is reached."""
-    for equation in reversed(region.equations):
-        if isinstance(equation, Call):
-            pairs = zip(equation.outputs, equation.body.outputs, strict=True)
-            ahead.update(inner for outer, inner in pairs if outer in ahead)
-            _mark_weights_ahead(equation.body, facts, ahead)
-            bound = zip(equation.inputs, equation.body.inputs, strict=True)
+    for step in reversed(program.steps):
+        if isinstance(step, Child):
+            results = zip(step.equation.outputs, step.program.outputs, strict=True)
+            ahead.update(inner for outer, inner in results if outer in ahead)
+            _mark_weights_ahead(step.program, ahead)
+            bound = zip(step.equation.inputs, step.program.region.inputs, strict=True)
             ahead.update(outer for outer, inner in bound if inner in ahead)
-        elif _has_weights(equation, facts) or any(v in ahead for v in equation.outputs):
-            ahead.update(a for a in equation.inputs if facts[a].live)
-
-
-def _has_weights(equation: Equation, facts: Facts) -> bool:
-    live = any(facts[v].live for v in equation.outputs)
-    return live and has_weights(equation, [facts[a] for a in equation.inputs])
+        elif isinstance(step, Unit) and (_has_weights(step) or any(v in ahead for v in step.outputs)):
+            ahead.update(step.inputs)
 
 
 def _mark_direct(program: Program, direct: set[Atom]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lrpjax.plan import affine, elementwise, lookup, samples, sums
+from lrpjax.plan import affine, elementwise, lookup, normalisation, samples, sums
 from lrpjax.plan.facts import Facts, State
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.units import (
@@ -54,14 +54,14 @@ def recognise(region: Region, facts: Facts, explained: int = 0) -> Program:
 def _private(unit: Unit, graph: Graph) -> list[Equation]:
     """The equations of a unit that no one else computes.
 
-    A comparison, or an index, that is read outside too is computed there as well.
+    A comparison, an index, or a mean that is read outside too is computed there as well.
     """
     private: set[Equation] = set()
     for equation in reversed(unit.equations):
         users = (c for out in equation.outputs for c in graph.consumers[out])
         leaves = any(out in graph.leaving for out in equation.outputs)
         inner = not leaves and all(user in private for user in users)
-        if inner or _touches_live(equation, graph):
+        if inner or any(out in unit.outputs for out in equation.outputs):
             private.add(equation)
     return [e for e in unit.equations if e in private]
 
@@ -87,6 +87,19 @@ def _unit(
 
 
 # ---------------------------------------------------------------- the families
+
+
+def _normalisation(graph: Graph) -> Iterator[Unit]:
+    for found in normalisation.find(graph):
+        yield _unit(
+            graph,
+            "normalisation",
+            "normalisation",
+            found.equations,
+            (found.x,),
+            (found.output,),
+            found.spec,
+        )
 
 
 def _elementwise(graph: Graph) -> Iterator[Unit]:
@@ -170,7 +183,7 @@ def _carried(equation: Equation, graph: Graph) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(a for a in dependent if isinstance(a, Value) and a.inexact))
 
 
-_FAMILIES = (_elementwise, _lookup, _affine, _add, _shift, _remaining)
+_FAMILIES = (_normalisation, _elementwise, _lookup, _affine, _add, _shift, _remaining)
 
 
 # ---------------------------------------------------------------- what is left

@@ -97,6 +97,56 @@ class ElementwiseSpec:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class NormalisationSpec:
+    """y = s·c·ν(S) + t with S = L(c²): c is x, or x minus its mean; L sums squares.
+
+    Attributes:
+        join: the equation that multiplies c with its factor, or divides it by its normaliser.
+        normaliser: which operand of it that is.
+        centred: c, as the program holds it; x itself where no mean is taken.
+        centring: the equations from x to c.
+        squares: for each equation that squares, its output and the changes of layout that lead
+            from x to what it squares.
+        linear: the equations of L.
+        total: what they make, L(c²).
+        statistic: the value that the normaliser is a function of: the total, or the variance that
+            a mean's square has been subtracted from.
+        chain: the equations from the statistic to the normaliser.
+        scales: constant factors between c and the join.
+        behind: the scales and shifts behind the join.
+        local: a window slides over the squares; otherwise they are summed over whole axes.
+        centres: a mean is taken.
+        taylor: why the Taylor rule can't be applied, or None.
+        shifts: every element of L is known by how far it moves what it counts.
+        signed: the elements of L are known not to be negative.
+        splits: L is one matrix or convolution, whose positive and negative parts can be told apart.
+    """
+
+    join: Equation
+    normaliser: int
+    centred: Value
+    centring: tuple[Equation, ...]
+    squares: tuple[tuple[Value, tuple[Equation, ...]], ...]
+    linear: tuple[Equation, ...]
+    total: Value
+    statistic: Value
+    chain: tuple[Equation, ...]
+    scales: tuple[Fold, ...]
+    behind: tuple[Fold, ...]
+    local: bool
+    centres: bool
+    taylor: str | None = None
+    shifts: bool = False
+    signed: bool = True
+    splits: bool = False
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """All constants that scale or shift the result."""
+        return (*self.scales, *self.behind)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LookupSpec:
     """Rows of a constant table taken by explained integers, or the integers as floats.
 

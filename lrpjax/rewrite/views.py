@@ -13,6 +13,7 @@ from lrpjax.plan.units import Fold, Unit
 from lrpjax.primitives import function_of
 from lrpjax.rewrite.affine import affine_view, scale_and_shift
 from lrpjax.rewrite.lookup import lookup_view
+from lrpjax.rewrite.normalisation import normalisation_view
 from lrpjax.rewrite.run import read, run
 from lrpjax.rewrite.windows import is_small_window, window_pullback
 from lrpjax.rules import views
@@ -168,4 +169,5 @@ _VIEWS: dict[str, Callable[[Unit, Env, tuple[Array, ...]], tuple[Any, Any]]] = {
     "generic": _routing,
     "custom": _custom,
     "lookup": lookup_view,
+    "normalisation": normalisation_view,
 }

@@ -3,10 +3,12 @@
 from lrpjax.rules.affine import AlphaBeta, Epsilon, Gamma, Zero, ZPlus
 from lrpjax.rules.base import Rule
 from lrpjax.rules.first_layer import Flat, WSquare, ZBox
+from lrpjax.rules.normalisation import ConstantNormaliser, Taylor
 from lrpjax.rules.other import Even, Pass, Ratio, Routing, Stop
 
 __all__ = [
     "AlphaBeta",
+    "ConstantNormaliser",
     "Epsilon",
     "Even",
     "Flat",
@@ -16,6 +18,7 @@ __all__ = [
     "Routing",
     "Rule",
     "Stop",
+    "Taylor",
     "WSquare",
     "ZBox",
     "ZPlus",

@@ -190,6 +190,12 @@ def negative(a: Array) -> Array:
     return jnp.where(a < 0, a, 0)
 
 
+def moved(a: Array, shift: tuple[int, ...]) -> Array:
+    """Every element moved by a number of places along each axis; zeros come in."""
+    config = [(n, -n, 0) for n in shift]
+    return jax.lax.pad(a, jnp.zeros((), a.dtype), config) if any(shift) else a
+
+
 def saturate(a: Array, dtype: Any) -> Array:
     """Cast to a dtype, at its largest number where it can't hold more: 65504 for float16.
 

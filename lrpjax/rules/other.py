@@ -64,6 +64,10 @@ class Pass(Rule):
         """The scale and shift are looked through."""
         return Split((relevance,))
 
+    def normalisation(self, layer: views.Normalisation, relevance: Array) -> Split:
+        """The layer is looked through."""
+        return Split((relevance,))
+
     def affine(self, layer: views.Affine, relevance: Array) -> Split:
         """The layer is looked through; only where input and output have one shape."""
         return Split((relevance.reshape(layer.x.shape),))
@@ -85,6 +89,8 @@ class Pass(Rule):
         """A shift, or a function that is not zero at zero, gives zero inputs relevance."""
         if unit.kind == "shift":
             return "the shift's share is passed to the input"
+        if unit.family == "normalisation" and (unit.spec.centres or unit.spec.behind):
+            return "the mean's and the shift's share is passed to the input"
         if unit.family != "elementwise":
             return None
         offsets = [f0 for f0 in unit.spec.at_zero if f0 != 0]

@@ -6,7 +6,7 @@ All arithmetic is in at least float32: in float16, 0·(1/ε) is NaN.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -120,6 +120,62 @@ class Elementwise:
 
     outputs: tuple[Array, ...]
     at_zero: tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalisation:
+    """y = c ⊙ ν(S) + t with S = L(c²), in the layout of y: c is x, or x minus its mean.
+
+    Attributes:
+        x: the input.
+        y: the output.
+        c: what is scaled.
+        shift: t, broadcastable to y.
+        factor: ν(S), constant scales included.
+        centred_back: relevance at c over c → the same at x: the transpose of the centring.
+        expansion: what the Taylor rule needs, computed when it is called.
+        centres: whether c is x minus its mean.
+    """
+
+    x: Array
+    y: Array
+    c: Array
+    shift: Array
+    factor: Array
+    centred_back: Callable[[Array], Array]
+    expansion: Callable[[], Expansion]
+    centres: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoWay:
+    """A linear map and its transpose."""
+
+    apply: Callable[[Array], Array]
+    back: Callable[[Array], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Expansion:
+    """The derivatives of a normalisation, and its linear map L of the squares u = c².
+
+    Attributes:
+        own: ν where u_k is alone: ν(L_kk u_k).
+        slope: ∂ν/∂S.
+        others: u → Σ_{j≠k} L_kj u_j for each output k, and its transpose.
+        by_sign: the same for the positive elements of L alone, and for the negative ones; None
+            where there are none of those.
+        members: a → Σ over the window of each output, without weights, and its transpose.
+        shifts: the elements of L one diagonal at a time, {shift: weight}: output o + shift takes
+            weight[o]·u[o]; None where they are not all known.
+    """
+
+    own: Array
+    slope: Array
+    others: TwoWay
+    by_sign: tuple[TwoWay, TwoWay | None]
+    members: TwoWay
+    shifts: Mapping[tuple[int, ...], Array] | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,315 @@
+"""A normalisation as its rules see it: its factor, and its sum of squares as a linear map.
+
+The layer's own equations are run again from its input, in at least float32. What the Taylor rule
+needs beside them is worked out only when that rule asks for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lrpjax import _compat
+from lrpjax.plan.coefficients import Moved
+from lrpjax.plan.statistic import movements
+from lrpjax.plan.units import Fold, NormalisationSpec, Unit
+from lrpjax.primitives import Kind
+from lrpjax.rewrite.affine import scale_and_shift
+from lrpjax.rewrite.contraction import contract
+from lrpjax.rules import views
+from lrpjax.rules.base import moved, negative, positive
+from lrpjax.trace import Atom, Equation, Literal, Value
+
+Array = Any
+Env = Mapping[Value, Array]
+
+#: Windows of more elements than this are summed as the program sums them, less the diagonal.
+MOST = 64
+
+
+def normalisation_view(
+    unit: Unit, env: Env, relevance: tuple[Array, ...]
+) -> tuple[views.Normalisation, Array]:
+    """A normalisation as its rules see it, and the relevance of its output."""
+    (x,), (y,) = unit.inputs, unit.outputs
+    dtype = jnp.result_type(jnp.float32, x.dtype, y.dtype)
+    layer = _Layer(unit, unit.spec, dtype, _values(unit, env, dtype))
+    view = views.Normalisation(
+        x=layer.env[x],
+        y=env[y].astype(dtype),
+        c=layer.env[unit.spec.centred],
+        shift=layer.shift,
+        factor=layer.factor(layer.env[layer.normaliser]),
+        centred_back=layer.centred_back,
+        expansion=layer.expansion,
+        centres=unit.spec.centres,
+    )
+    return view, relevance[0].astype(dtype)
+
+
+def _values(unit: Unit, env: Env, dtype: Any) -> dict[Value, Array]:
+    """Everything that the layer reads and makes, in at least float32."""
+    known = {v: _wide(env[v], dtype) for v in unit.reads}
+    return _run(unit.equations, known, dtype)
+
+
+def _wide(array: Array, dtype: Any) -> Array:
+    floating = jnp.issubdtype(jnp.result_type(array), jnp.floating)
+    return jnp.asarray(array).astype(dtype) if floating else array
+
+
+def _read(atom: Atom, env: Env, dtype: Any) -> Array:
+    if isinstance(atom, Literal):
+        return _wide(np.asarray(atom.value, atom.dtype), dtype)
+    return env[atom]
+
+
+def _run(
+    equations: Iterable[Equation], env: Env, dtype: Any, replace: Env | None = None
+) -> dict[Value, Array]:
+    """The values that equations make, casts left out.
+
+    Args:
+        equations: in an order they can be run in.
+        env: what they read.
+        dtype: the floating-point dtype of all of it.
+        replace: values that are given instead of made.
+    """
+    known = dict(env)
+    known.update(replace or {})
+    for equation in equations:
+        (out,) = equation.outputs
+        if replace is None or out not in replace:
+            inputs = [_read(atom, known, dtype) for atom in equation.inputs]
+            known[out] = _apply(equation, inputs, dtype)
+    return known
+
+
+def _apply(equation: Equation, inputs: list[Array], dtype: Any) -> Array:
+    if equation.name == "convert_element_type" and equation.outputs[0].inexact:
+        return inputs[0].astype(dtype)
+    if equation.kind is Kind.CONTRACTION:
+        return contract(equation, *inputs)
+    source = equation.source_info
+    return _compat.bind(equation.primitive, inputs, equation.params, equation.context, source)[0]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Layer:
+    unit: Unit
+    spec: NormalisationSpec
+    dtype: Any
+    env: Env
+
+    def read(self, atom: Atom) -> Array:
+        return _read(atom, self.env, self.dtype)
+
+    @property
+    def normaliser(self) -> Value:
+        value = self.spec.join.inputs[self.spec.normaliser]
+        assert isinstance(value, Value), "a normaliser depends on the input"
+        return value
+
+    # ------------------------------------------------------------ factor and shift
+
+    def factor(self, normaliser: Array) -> Array:
+        """ν: what c is multiplied with, the constant scales on the way included."""
+        factor = 1 / normaliser if self.spec.join.name == "div" else normaliser
+        for fold in (*self.spec.scales, *self.spec.behind):
+            factor = factor * self._steps(fold)[0]
+        return factor
+
+    @property
+    def shift(self) -> Array:
+        shift = jnp.zeros((), self.dtype)
+        for fold in self.spec.behind:
+            s, t = self._steps(fold)
+            shift = shift * s + t
+        return shift
+
+    def _steps(self, fold: Fold) -> tuple[Array, Array]:
+        return scale_and_shift(fold, None if fold.constant is None else self.read(fold.constant))
+
+    def centred_back(self, relevance: Array) -> Array:
+        """The transpose of x → c."""
+        if not self.spec.centring:
+            return relevance
+        x = self.unit.inputs[0]
+
+        def centred(array: Array) -> Array:
+            return _run(self.spec.centring, {**self.env, x: array}, self.dtype)[self.spec.centred]
+
+        like = jax.ShapeDtypeStruct(x.shape, self.dtype)
+        return jax.linear_transpose(centred, like)(relevance)[0]
+
+    # ------------------------------------------------------------ the expansion
+
+    def expansion(self) -> views.Expansion:
+        """What the Taylor rule needs: derivatives by running the chain, L by running its sum."""
+        u = self.env[self.spec.centred] ** 2
+        where = self._moved()
+        offset = self._laid_out(self._sums(jnp.zeros_like(u)), self.spec.statistic)
+        statistic = self._laid_out(self.env[self.spec.statistic], self.spec.statistic)
+        normalise = lambda s: self.factor(self._chain(s))  # noqa: E731
+        _, slope = jax.jvp(normalise, (statistic,), (jnp.ones_like(statistic),))
+        return views.Expansion(
+            own=normalise(jnp.broadcast_to(offset + where.diagonal * u, u.shape)),
+            slope=slope,
+            others=self._others(where),
+            by_sign=self._by_sign(where),
+            members=self._two_way(lambda a: self._linear(a, _counted, bare=True)),
+            shifts=where.weights if where.complete else None,
+        )
+
+    def _two_way(self, linear: Callable[[Array], Array]) -> views.TwoWay:
+        like = jax.ShapeDtypeStruct(self.unit.inputs[0].shape, self.dtype)
+        return views.TwoWay(linear, lambda c: jax.linear_transpose(linear, like)(c)[0])
+
+    def _moved(self) -> Moved:
+        """L's elements, as far as they are known: its diagonal at the least."""
+        if self.spec.local:
+            return movements(self.spec, self.read)
+        weight: Array = 1.0
+        for equation in self.spec.linear:
+            if equation.kind is Kind.SCALE:
+                weight = weight * self._scalar(equation)
+        rank = self.unit.inputs[0].ndim
+        return Moved(self.unit.inputs[0].shape, {(0,) * rank: weight}, complete=False)
+
+    def _scalar(self, equation: Equation) -> Array:
+        """The factor of a scale that is the same everywhere."""
+        if equation.name == "neg":
+            return -1.0
+        made = {out for e in self.unit.equations for out in e.outputs}
+        factor = next(self.read(a) for a in equation.inputs if a not in made).reshape(-1)[0]
+        return 1 / factor if equation.name == "div" else factor
+
+    # ------------------------------------------------------------ L, less its diagonal
+
+    def _others(self, where: Moved) -> views.TwoWay:
+        """Σ_{j≠k} L_kj u_j, where possible without a difference: it would leave rounding.
+
+        A window of few elements is added up one diagonal at a time. A matrix loses its diagonal.
+        What is left, sums over whole axes among them, is L less the diagonal.
+        """
+        if where.complete and len(where.weights) <= MOST:
+            rest = {s: w for s, w in where.weights.items() if any(s)}
+            return self._two_way(
+                lambda u: sum((moved(w * u, s) for s, w in rest.items()), jnp.zeros_like(u))
+            )
+        if self.spec.splits:
+            return self._two_way(lambda u: self._linear(u, _without_own))
+        return self._two_way(lambda u: self._linear(u) - where.diagonal * u)
+
+    def _by_sign(self, where: Moved) -> tuple[views.TwoWay, views.TwoWay | None]:
+        if self.spec.signed or not self.spec.splits:
+            return self._others(where), None
+        up, down = (
+            self._two_way(lambda u, of=of: self._linear(u, lambda e, w: of(_without_own(e, w))))
+            for of in (positive, negative)
+        )
+        return up, down
+
+    def _linear(
+        self, u: Array, weights: Weights = lambda equation, w: w, bare: bool = False
+    ) -> Array:
+        """Lu in the layout of y, with other weights, or with no scales at all."""
+        return self._laid_out(self._sums(u, weights, linear=True, bare=bare), self.spec.statistic)
+
+    def _sums(
+        self,
+        u: Array,
+        weights: Weights = lambda equation, w: w,
+        linear: bool = False,
+        bare: bool = False,
+    ) -> Array:
+        """L's own equations on squares in the layout of x.
+
+        Args:
+            u: the squares.
+            weights: other weights for those of a matrix or convolution.
+            linear: leave out constants that are added between.
+            bare: leave out scales.
+        """
+        x = self.unit.inputs[0]
+        known: dict[Value, Array] = {}
+        for square, path in self.spec.squares:
+            known[square] = _run(path, {x: u}, self.dtype)[path[-1].outputs[0] if path else x]
+        for equation in self.spec.linear:
+            made = [known[a] for a in equation.inputs if a in known]
+            if equation.kind is Kind.SCALE and bare:
+                known[equation.outputs[0]] = made[0]
+                continue
+            inputs = []
+            for atom in equation.inputs:
+                constant = None if atom in known else self.read(atom)
+                if constant is not None and equation.kind is Kind.ADD and linear:
+                    constant = jnp.zeros_like(constant)
+                if constant is not None and equation.kind is Kind.CONTRACTION:
+                    constant = weights(equation, constant)
+                inputs.append(known[atom] if constant is None else constant)
+            known[equation.outputs[0]] = _apply(equation, inputs, self.dtype)
+        return known[self.spec.total]
+
+    # ------------------------------------------------------------ the chain, in the layout of y
+
+    def _laid_out(self, array: Array, value: Value) -> Array:
+        """What stands in the layout of a value of the chain, in the layout of y."""
+        while value is not self.normaliser:
+            equation = next(e for e in self.spec.chain if value in e.inputs)
+            if equation.kind is Kind.ROUTE:
+                array = _apply(equation, [array], self.dtype)
+            (value,) = equation.outputs
+        return array
+
+    def _chain(self, statistic: Array) -> Array:
+        """The normaliser, from a statistic in the layout of y: no equation moves anything."""
+        known: dict[Atom, Array] = {self.spec.statistic: statistic}
+        for equation in self.spec.chain:
+            (out,) = equation.outputs
+            if equation.kind is Kind.ROUTE:
+                known[out] = next(known[a] for a in equation.inputs if a in known)
+                continue
+            inputs = [
+                known[a] if a in known else self._constant(a, equation) for a in equation.inputs
+            ]
+            known[out] = _apply(equation, inputs, self.dtype)
+        return known[self.normaliser]
+
+    def _constant(self, atom: Atom, equation: Equation) -> Array:
+        """A constant of the chain in the layout of y."""
+        constant = self.read(atom)
+        if np.ndim(constant) == 0:
+            scalar = equation.kind is Kind.SELECT  # a predicate may be a scalar
+            return constant if scalar else jnp.broadcast_to(constant, self.normaliser.shape)
+        (out,) = equation.outputs
+        return self._laid_out(jnp.broadcast_to(constant, out.shape), out)
+
+
+Weights = Callable[[Equation, Array], Array]
+
+
+def _counted(equation: Equation, weights: Array) -> Array:
+    """One for each element that isn't zero."""
+    return jnp.where(weights != 0, 1, 0).astype(weights.dtype)
+
+
+def _without_own(equation: Equation, weights: Array) -> Array:
+    """The weights with zeros where an element would count itself."""
+    if equation.name == "dot_general":
+        return weights * (1 - jnp.eye(*weights.shape, dtype=weights.dtype))
+    numbers, groups = equation.params["dimension_numbers"], equation.params["feature_group_count"]
+    out_axis, in_axis, *spatial = numbers.rhs_spec
+    outs, ins = weights.shape[out_axis], weights.shape[in_axis]
+    own = np.eye(outs, ins) if groups == 1 else np.ones((outs, ins))
+    for axis, step, (low, _) in zip(
+        spatial, equation.params["rhs_dilation"], equation.params["padding"], strict=True
+    ):
+        place = np.arange(weights.shape[axis]) * step == low
+        own = own[..., None] * place
+    return weights * jnp.asarray(1 - own.transpose(np.argsort(numbers.rhs_spec)), weights.dtype)
