@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lrpjax.plan.axes import axis_groups
-from lrpjax.trace import Atom, Equation, Literal, Value
+from lrpjax.trace import Atom, Equation, Value
 
 Array = Any
 Shift = tuple[int, ...]
@@ -206,7 +206,7 @@ def _broadcast(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _broadcast_in_dim(equation: Equation, known: Known, constant: Constant) -> Moved:
-    if equation.outputs[0].size != equation.inputs[0].size:
+    if np.prod(equation.inputs[0].shape) != equation.outputs[0].size:
         raise Unknown("broadcast_in_dim")
     return _reshape(equation, known, constant)
 
@@ -282,7 +282,7 @@ def _dot(equation: Equation, known: Known, constant: Constant) -> Moved:
     for shift, weight in moved.weights.items():
         moved_weight = weight if np.ndim(weight) == 0 else weight.transpose(order)
         weights[tuple(shift[a] for a in order)] = moved_weight * diagonal_of.reshape(shape)
-    return Moved(tuple(moved.extent[a] for a in order), weights, complete=matrix.size == 1)
+    return Moved(tuple(moved.extent[a] for a in order), weights, complete=matrix.shape == (1, 1))
 
 
 def _conv(equation: Equation, known: Known, constant: Constant) -> Moved:
@@ -350,6 +350,24 @@ def _concatenate(equation: Equation, known: Known, constant: Constant) -> Moved:
     return _merge(extents.pop(), parts)
 
 
+def _stack(equation: Equation, known: Known, constant: Constant) -> Moved:
+    """Slices along a new axis, where the input has one element."""
+    axis = equation.params["axis"]
+    parts: list[tuple[Shift, Array]] = []
+    extents = set()
+    for place, atom in enumerate(equation.inputs):
+        if atom in known:
+            found = known[atom]
+            extents.add((*found.extent[:axis], 1, *found.extent[axis:]))
+            for s, w in found.weights.items():
+                weight = w if np.ndim(w) == 0 else _broadcast(w, found.extent)
+                weight = weight if np.ndim(weight) == 0 else np.expand_dims(weight, axis)
+                parts.append(((*s[:axis], place, *s[axis:]), weight))
+    if len(extents) != 1:
+        raise Unknown("stack")
+    return _merge(extents.pop(), parts)
+
+
 def _within(moved: Moved, equation: Equation) -> Moved:
     """Forget what has left the value: o + shift beyond its shape."""
     shape = equation.outputs[0].shape
@@ -360,7 +378,9 @@ def _within(moved: Moved, equation: Equation) -> Moved:
             position = np.arange(size) + move
             if (position < 0).any() or (position >= length).any():
                 mask = (position >= 0) & (position < length)
-                inside = inside * mask.reshape([size if a == axis else 1 for a in range(len(shape))])
+                inside = inside * mask.reshape(
+                    [size if a == axis else 1 for a in range(len(shape))]
+                )
         if inside.size > 1 or not inside.all():
             weight = weight * inside
         if not (isinstance(weight, np.ndarray) and not weight.any()):
@@ -383,4 +403,5 @@ _TABLE: dict[str, Callable[[Equation, Known, Constant], Moved]] = {
     "conv_general_dilated": _conv,
     "reduce_sum": _reduce_sum,
     "concatenate": _concatenate,
+    "stack": _stack,
 }

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from lrpjax.plan.affine import as_fold
 from lrpjax.plan.elementwise import CASTS, is_scalar
+from lrpjax.plan.facts import State
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.numbering import Numbering
 from lrpjax.plan.statistic import expand, falls_as_a_power
@@ -140,6 +141,7 @@ class _Search:
             statistic=statistic.value,
             chain=chain,
             scales=scales,
+            inside=self._inside(chain),
             behind=behind,
             local=any(self._slides(e) for e in statistic.linear),
             centres=centre.mean is not None,
@@ -159,7 +161,8 @@ class _Search:
         Going back, the last value that all of them pass.
         """
         found: list[Equation] = []
-        chain, start = (), normaliser
+        chain: tuple[Equation, ...] = ()
+        start = normaliser
         front = [normaliser]
         while front:
             value = max(front, key=self._place)
@@ -167,7 +170,9 @@ class _Search:
             if equation is None or not self._is_scalar(equation):
                 break
             found.insert(0, equation)
-            front = list(dict.fromkeys([*(v for v in front if v is not value), *self.live(equation)]))
+            front = list(
+                dict.fromkeys([*(v for v in front if v is not value), *self.live(equation)])
+            )
             if len(front) == 1:
                 chain, start = tuple(found), front[0]
         return chain, start
@@ -194,7 +199,7 @@ class _Search:
         if (linear := self._linear(total)) is None:
             return None
         equations, squares = linear
-        centres = [self._centre(self._squared(square.outputs[0])) for square in squares]
+        centres = [self._centre(self.live(square)[0]) for square in squares]
         of = centres[0]
         if mean is not None:
             mean = self._strip(mean)
@@ -283,7 +288,11 @@ class _Search:
         if equation is not None and equation.name in ("sub", "add"):
             live = self.live(equation)
             others = [a for a in equation.inputs if a not in live]
-            if len(live) == 1 and self.facts[others[0]].value == 0 and live[0] is equation.inputs[0]:
+            if (
+                len(live) == 1
+                and self.facts[others[0]].value == 0
+                and live[0] is equation.inputs[0]
+            ):
                 return dataclasses.replace(self._centre(live[0]), value=value)
             if equation.name == "sub" and len(live) == 2:
                 x, mean = map(self._strip, live)
@@ -327,10 +336,10 @@ class _Search:
         """X in the layout of the signal: only casts stand between."""
         value = centre.value
         if centre.mean is not None:
-            equation = self.producer[self._strip(value)]
-            while equation.name in ("add", "sub") and len(self.live(equation)) == 1:
-                equation = self.producer[self._strip(self.live(equation)[0])]
-            value = self.live(equation)[0]
+            taken = self.producer[self._strip(value)]
+            while len(self.live(taken)) == 1:  # zero is subtracted too
+                taken = self.producer[self._strip(self.live(taken)[0])]
+            value = self.live(taken)[0]
         equation = self.producer.get(value)
         while equation is not None and (equation.name in CASTS or self._adds_zero(equation)):
             (value,) = self.live(equation)
@@ -356,7 +365,22 @@ class _Search:
             if equation not in found:
                 found.add(equation)
                 pending += self.live(equation)
+        for equation in tuple(found):
+            found |= self._guards(equation, found)
         return tuple(sorted(found, key=self.graph.order.__getitem__))
+
+    def _guards(self, equation: Equation, found: set[Equation]) -> set[Equation]:
+        """What compares values of the unit for it, the predicate of a guard against zero."""
+        guards: set[Equation] = set()
+        pending = [a for a in equation.inputs if self.facts[a].state is State.STOPPED]
+        while pending:
+            producer = self.producer.get(pending.pop())
+            if producer is None or self.graph.claimed(producer):
+                return set()
+            if producer not in found:
+                guards.add(producer)
+                pending += (a for a in producer.inputs if self.facts[a].state is not State.CONSTANT)
+        return guards
 
     def _path(self, square: Equation, x: Value) -> tuple[Equation, ...] | None:
         """The changes of layout from x to what is squared, or to what its mean is taken from."""
@@ -373,6 +397,15 @@ class _Search:
                 return None
             value = live[0]
         return tuple(path)
+
+    def _inside(self, chain: tuple[Equation, ...]) -> tuple[Fold, ...]:
+        """Scales that were multiplied into the normaliser, as LayerNorm's is."""
+        folds = (as_fold(equation, self.facts) for equation in chain)
+        return tuple(
+            fold
+            for fold in folds
+            if fold is not None and not fold.is_shift and not is_scalar(fold.constant, self.facts)
+        )
 
     def _behind(self, join: Equation) -> tuple[Fold, ...]:
         """Scales and shifts behind, up to the last one that is a parameter or an array.

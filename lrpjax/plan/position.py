@@ -63,7 +63,9 @@ def _mark_weights_ahead(program: Program, ahead: set[Atom]) -> None:
             _mark_weights_ahead(step.program, ahead)
             bound = zip(step.equation.inputs, step.program.region.inputs, strict=True)
             ahead.update(outer for outer, inner in bound if inner in ahead)
-        elif isinstance(step, Unit) and (_has_weights(step) or any(v in ahead for v in step.outputs)):
+        elif isinstance(step, Unit) and (
+            _has_weights(step) or any(v in ahead for v in step.outputs)
+        ):
             ahead.update(step.inputs)
 
 

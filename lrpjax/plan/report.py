@@ -33,7 +33,8 @@ def table(units: Iterable[Unit]) -> str:
 def describe(rule: Rule) -> str:
     """A rule with its numbers, short: ``Gamma(0.25, 1e-06)``."""
     values = (getattr(rule, field.name) for field in dataclasses.fields(rule))
-    return f"{type(rule).__name__}({', '.join(map(_short, values))})"
+    given = (_short(value) for value in values if value is not None)
+    return f"{type(rule).__name__}({', '.join(given)})"
 
 
 def layout(header: Sequence[str], rows: Sequence[Sequence[str]], right: int | None = None) -> str:

@@ -26,8 +26,7 @@ _LARGE = (1e10, 1e14, 1e18)
 def falls_as_a_power(spec: NormalisationSpec, graph: Graph) -> bool:
     """Whether the factor of x falls as a power of its statistic, where that is large."""
     with np.errstate(all="ignore"):
-        logs = np.log(_factor(spec, np.array(_LARGE), graph))
-    steps = np.diff(logs)
+        steps = np.diff(np.log(_factor(spec, np.array(_LARGE), graph)))
     return bool(np.isfinite(steps).all() and steps[0] < 0 and abs(steps[0] / steps[1] - 1) < 0.02)
 
 

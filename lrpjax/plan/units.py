@@ -113,6 +113,7 @@ class NormalisationSpec:
             a mean's square has been subtracted from.
         chain: the equations from the statistic to the normaliser.
         scales: constant factors between c and the join.
+        inside: scales that were multiplied into the normaliser.
         behind: the scales and shifts behind the join.
         local: a window slides over the squares; otherwise they are summed over whole axes.
         centres: a mean is taken.
@@ -132,6 +133,7 @@ class NormalisationSpec:
     statistic: Value
     chain: tuple[Equation, ...]
     scales: tuple[Fold, ...]
+    inside: tuple[Fold, ...]
     behind: tuple[Fold, ...]
     local: bool
     centres: bool
@@ -143,7 +145,7 @@ class NormalisationSpec:
     @property
     def folds(self) -> tuple[Fold, ...]:
         """All constants that scale or shift the result."""
-        return (*self.scales, *self.behind)
+        return (*self.scales, *self.inside, *self.behind)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

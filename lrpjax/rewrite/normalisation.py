@@ -209,11 +209,11 @@ class _Layer:
     def _by_sign(self, where: Moved) -> tuple[views.TwoWay, views.TwoWay | None]:
         if self.spec.signed or not self.spec.splits:
             return self._others(where), None
-        up, down = (
-            self._two_way(lambda u, of=of: self._linear(u, lambda e, w: of(_without_own(e, w))))
-            for of in (positive, negative)
-        )
-        return up, down
+        return self._signed(positive), self._signed(negative)
+
+    def _signed(self, part: Callable[[Array], Array]) -> views.TwoWay:
+        """One sign of the weights of a matrix or convolution."""
+        return self._two_way(lambda u: self._linear(u, lambda e, w: part(_without_own(e, w))))
 
     def _linear(
         self, u: Array, weights: Weights = lambda equation, w: w, bare: bool = False
@@ -237,7 +237,7 @@ class _Layer:
             bare: leave out scales.
         """
         x = self.unit.inputs[0]
-        known: dict[Value, Array] = {}
+        known: dict[Atom, Array] = {}
         for square, path in self.spec.squares:
             known[square] = _run(path, {x: u}, self.dtype)[path[-1].outputs[0] if path else x]
         for equation in self.spec.linear:
@@ -302,7 +302,7 @@ def _counted(equation: Equation, weights: Array) -> Array:
 def _without_own(equation: Equation, weights: Array) -> Array:
     """The weights with zeros where an element would count itself."""
     if equation.name == "dot_general":
-        return weights * (1 - jnp.eye(*weights.shape, dtype=weights.dtype))
+        return weights * (1 - jnp.eye(len(weights), dtype=weights.dtype))
     numbers, groups = equation.params["dimension_numbers"], equation.params["feature_group_count"]
     out_axis, in_axis, *spatial = numbers.rhs_spec
     outs, ins = weights.shape[out_axis], weights.shape[in_axis]

@@ -117,11 +117,12 @@ class Taylor(Rule):
             object.__setattr__(self, "beta", self.alpha - 1)
         given = {} if self.alpha is None else {"alpha": self.alpha, "beta": self.beta}
         check_nonnegative(self, epsilon=self.epsilon, **given)
-        known = self.alpha is not None and concrete(self.alpha) and concrete(self.beta)
-        if known and not np.allclose(np.subtract(self.alpha, self.beta), 1.0):
+        alpha: Any = self.alpha
+        beta: Any = self.beta
+        if concrete(alpha) and concrete(beta) and not np.allclose(np.subtract(alpha, beta), 1.0):
             raise PlanError(
                 f"Taylor: α − β must be 1 for relevance to be conserved; "
-                f"got α = {self.alpha}, β = {self.beta}"
+                f"got α = {alpha}, β = {beta}"
             )
 
     def normalisation(self, layer: views.Normalisation, relevance: Array) -> Split:
@@ -154,14 +155,14 @@ class Taylor(Rule):
         )
         return messages.back(c), split
 
-    def _by_signs(
-        self, messages: _Messages, shift: Array, relevance: Array
-    ) -> tuple[Array, Split]:
+    def _by_signs(self, messages: _Messages, shift: Array, relevance: Array) -> tuple[Array, Split]:
+        alpha: Any = self.alpha
+        beta: Any = self.beta
         plus, minus = messages.parts()
         plus, minus = plus + positive(shift), minus + negative(shift)
-        c_plus = divide(self.alpha * relevance, stabilise(plus, self.epsilon))
-        c_minus = divide(-self.beta * relevance, stabilise(minus, self.epsilon))
-        lost = 1 - self.alpha + self.beta
+        c_plus = divide(alpha * relevance, stabilise(plus, self.epsilon))
+        c_minus = divide(-beta * relevance, stabilise(minus, self.epsilon))
+        lost = 1 - alpha + beta
         split = Split(
             (),
             bias=lambda: total(positive(shift) * c_plus + negative(shift) * c_minus),
