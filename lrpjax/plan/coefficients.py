@@ -13,41 +13,17 @@ both times.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from lrpjax.plan.axes import axis_groups
+from lrpjax.plan.moves import TABLE, Moved, Unknown, same
 from lrpjax.trace import Atom, Equation, Value
 
 Array = Any
-Shift = tuple[int, ...]
 
-
-class Unknown(Exception):
-    """An equation through which elements are not followed; the message names its primitive."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Moved:
-    """Where the elements of the input stand in a value.
-
-    Attributes:
-        extent: the input's shape, in the value's layout.
-        weights: for each shift, what each element counts there, broadcastable to the extent.
-        complete: no other elements than these stand there.
-    """
-
-    extent: tuple[int, ...]
-    weights: dict[Shift, Array]
-    complete: bool = True
-
-    @property
-    def diagonal(self) -> Array:
-        """What each element counts in its own place."""
-        return self.weights.get((0,) * len(self.extent), 0.0)
+__all__ = ["Moved", "Unknown", "moved"]
 
 
 def moved(
@@ -73,7 +49,7 @@ def moved(
         value: Moved(shape, {(0,) * len(shape): 1.0}) for value, shape in sources.items()
     }
     for equation in equations:
-        step = _same if equation in still else _TABLE.get(equation.name)
+        step = same if equation in still else TABLE.get(equation.name)
         if step is None:
             raise Unknown(equation.name)
         found = step(equation, known, constant)
@@ -82,290 +58,6 @@ def moved(
     if known[result].extent != result.shape:
         raise Unknown("a change of shape")
     return known[result]
-
-
-# ---------------------------------------------------------------- what each primitive does
-
-Known = Mapping[Atom, Moved]
-Constant = Callable[[Atom], Array]
-
-
-def _moving(equation: Equation, known: Known) -> Moved:
-    return next(known[atom] for atom in equation.inputs if atom in known)
-
-
-def _merge(extent: tuple[int, ...], parts: Iterable[tuple[Shift, Array]]) -> Moved:
-    weights: dict[Shift, Array] = {}
-    for shift, weight in parts:
-        weights[shift] = weights[shift] + weight if shift in weights else weight
-    kept = {s: w for s, w in weights.items() if not (isinstance(w, float) and w == 0.0)}
-    return Moved(extent, kept)
-
-
-def _same(equation: Equation, known: Known, constant: Constant) -> Moved:
-    return _moving(equation, known)
-
-
-def _sum(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """A sum or a difference; a constant beside it can only be zero."""
-    parts: list[tuple[Shift, Array]] = []
-    extents = set()
-    for position, atom in enumerate(equation.inputs):
-        if atom in known:
-            sign = -1.0 if equation.name == "sub" and position == 1 else 1.0
-            parts += [(s, sign * w) for s, w in known[atom].weights.items()]
-            extents.add(known[atom].extent)
-    if len(extents) != 1:
-        raise Unknown("a sum of different layouts")
-    return _merge(extents.pop(), parts)
-
-
-def _scale(equation: Equation, known: Known, constant: Constant) -> Moved:
-    moved = _moving(equation, known)
-    if equation.name == "neg":
-        return Moved(moved.extent, {s: -1.0 * w for s, w in moved.weights.items()})
-    factor = constant(next(a for a in equation.inputs if a not in known))
-    factor = 1 / factor if equation.name == "div" else factor
-    weights = {s: w * _at(factor, moved.extent, s) for s, w in moved.weights.items()}
-    return Moved(moved.extent, weights)
-
-
-def _at(array: Array, extent: tuple[int, ...], shift: Shift) -> Array:
-    """The elements of an array at o + shift for every o; zero where there is none."""
-    if np.ndim(array) == 0:
-        return array
-    for axis, (size, move) in enumerate(zip(extent, shift, strict=True)):
-        length = array.shape[axis]
-        if length == 1 and size > 1:
-            continue
-        start, stop = max(move, 0), min(size + move, length)
-        piece = array[(slice(None),) * axis + (slice(start, max(stop, start)),)]
-        before = min(max(-move, 0), size)
-        after = size - before - piece.shape[axis]
-        if before or after:
-            library = np if isinstance(piece, np.ndarray) else _jnp()
-            pads = [(before, after) if a == axis else (0, 0) for a in range(piece.ndim)]
-            piece = library.pad(piece, pads)
-        array = piece
-    return array
-
-
-def _jnp() -> Any:
-    import jax.numpy as jnp
-
-    return jnp
-
-
-def _transpose(equation: Equation, known: Known, constant: Constant) -> Moved:
-    moved, order = _moving(equation, known), equation.params["permutation"]
-    weights = {
-        tuple(s[axis] for axis in order): w if np.ndim(w) == 0 else w.transpose(order)
-        for s, w in moved.weights.items()
-    }
-    return Moved(tuple(moved.extent[axis] for axis in order), weights)
-
-
-def _reshape(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """Axes may be merged or split where nothing has moved along them."""
-    moved = _moving(equation, known)
-    groups = axis_groups(equation.inputs[0].shape, equation.outputs[0].shape)
-    old_shape, new_shape = equation.inputs[0].shape, equation.outputs[0].shape
-    extent = list(new_shape)
-    carried: list[tuple[int, int]] = []  # an axis before, the same axis after
-    still: list[int] = []
-    for before, after in groups:
-        long_before = [a for a in before if old_shape[a] > 1 or moved.extent[a] > 1]
-        long_after = [a for a in after if new_shape[a] > 1]
-        if len(long_before) == 1 and len(long_after) <= 1:
-            target = long_after[0] if long_after else after[0] if after else None
-            if target is None:
-                still += before
-                continue
-            carried.append((long_before[0], target))
-            extent[target] = moved.extent[long_before[0]]
-        else:
-            still += long_before
-    if any(s[a] for s in moved.weights for a in still):
-        raise Unknown("reshape")
-    if any(moved.extent[a] != old_shape[a] for a in still):
-        raise Unknown("reshape")
-    weights = {}
-    for shift, weight in moved.weights.items():
-        new = [0] * len(new_shape)
-        for a, b in carried:
-            new[b] = shift[a]
-        if np.ndim(weight):
-            weight = _broadcast(weight, moved.extent).reshape(extent)
-        weights[tuple(new)] = weight
-    return Moved(tuple(extent), weights)
-
-
-def _broadcast(array: Array, shape: tuple[int, ...]) -> Array:
-    library = np if isinstance(array, np.ndarray) else _jnp()
-    return library.broadcast_to(array, shape)
-
-
-def _broadcast_in_dim(equation: Equation, known: Known, constant: Constant) -> Moved:
-    if np.prod(equation.inputs[0].shape) != equation.outputs[0].size:
-        raise Unknown("broadcast_in_dim")
-    return _reshape(equation, known, constant)
-
-
-def _pad(equation: Equation, known: Known, constant: Constant) -> Moved:
-    moved, config = _moving(equation, known), equation.params["padding_config"]
-    if any(interior for _, _, interior in config):
-        raise Unknown("pad with gaps")
-    return _shifted(moved, tuple(int(low) for low, _, _ in config))
-
-
-def _shifted(moved: Moved, by: Shift) -> Moved:
-    weights = {tuple(map(sum, zip(s, by, strict=True))): w for s, w in moved.weights.items()}
-    return Moved(moved.extent, weights)
-
-
-def _slice(equation: Equation, known: Known, constant: Constant) -> Moved:
-    if any(n != 1 for n in equation.params["strides"] or ()):
-        raise Unknown("slice with strides")
-    return _shifted(_moving(equation, known), tuple(-n for n in equation.params["start_indices"]))
-
-
-def _window(equation: Equation, known: Known, constant: Constant) -> Moved:
-    moved, p = _moving(equation, known), equation.params
-    if any(n != 1 for n in (*p["window_strides"], *p["base_dilation"])):
-        raise Unknown("reduce_window_sum with strides")
-    offsets = _offsets(p["window_dimensions"], p["window_dilation"], [l for l, _ in p["padding"]])
-    parts = [
-        (tuple(a + b for a, b in zip(s, offset, strict=True)), w)
-        for s, w in moved.weights.items()
-        for offset in offsets
-    ]
-    return _merge(moved.extent, parts)
-
-
-def _offsets(sizes: Any, dilations: Any, low: Any) -> list[Shift]:
-    """How far an element is from each window that holds it: window p sums p − low + t·dilation."""
-    axes = [
-        [pad - t * step for t in range(size)]
-        for size, step, pad in zip(sizes, dilations, low, strict=True)
-    ]
-    return list(itertools.product(*axes))
-
-
-def _cumsum(equation: Equation, known: Known, constant: Constant) -> Moved:
-    moved, axis = _moving(equation, known), equation.params["axis"]
-    length, size = equation.outputs[0].shape[axis], moved.extent[axis]
-    step = -1 if equation.params["reverse"] else 1
-    parts = []
-    for shift, weight in moved.weights.items():
-        end = -size if step < 0 else length
-        for moved_to in range(shift[axis], end, step):
-            parts.append(((*shift[:axis], moved_to, *shift[axis + 1 :]), weight))
-    return _merge(moved.extent, parts)
-
-
-def _dot(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """One axis through a matrix: what has not moved stays on the matrix's diagonal."""
-    position = next(i for i, atom in enumerate(equation.inputs) if atom in known)
-    moved = _moving(equation, known)
-    contract, batch = equation.params["dimension_numbers"]
-    matrix = equation.inputs[1 - position]
-    if len(contract[0]) != 1 or batch[0] or matrix.ndim != 2:
-        raise Unknown("dot_general over several axes")
-    axis, w_axis = contract[position][0], contract[1 - position][0]
-    if any(s[axis] for s in moved.weights) or moved.extent[axis] != matrix.shape[1 - w_axis]:
-        raise Unknown("dot_general of moved elements")
-    diagonal_of = constant(matrix).diagonal()
-    rest = [a for a in range(len(moved.extent)) if a != axis]
-    order = [*rest, axis] if position == 0 else [axis, *rest]
-    shape = [moved.extent[a] if a == axis else 1 for a in order]
-    weights = {}
-    for shift, weight in moved.weights.items():
-        moved_weight = weight if np.ndim(weight) == 0 else weight.transpose(order)
-        weights[tuple(shift[a] for a in order)] = moved_weight * diagonal_of.reshape(shape)
-    return Moved(tuple(moved.extent[a] for a in order), weights, complete=matrix.shape == (1, 1))
-
-
-def _conv(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """Windows by the kernel's elements; features by its diagonal, or each by its own kernel."""
-    moved, p = _moving(equation, known), equation.params
-    numbers, groups = p["dimension_numbers"], p["feature_group_count"]
-    kernel = equation.inputs[1]
-    out_features, in_features = (kernel.shape[a] for a in numbers.rhs_spec[:2])
-    plain = all(n == 1 for n in (*p["window_strides"], *p["lhs_dilation"], p["batch_group_count"]))
-    square = out_features == in_features * groups and (groups == 1 or in_features == 1)
-    features = numbers.lhs_spec[1]
-    same = numbers.lhs_spec == numbers.out_spec and moved.extent[features] == out_features
-    still = not any(s[features] for s in moved.weights)
-    if equation.inputs[0] not in known or not (plain and square and same and still):
-        raise Unknown("conv_general_dilated of this form")
-    spatial = numbers.lhs_spec[2:]
-    sizes = [kernel.shape[a] for a in numbers.rhs_spec[2:]]
-    w = constant(kernel).transpose(numbers.rhs_spec)  # out, in, spatial
-    own = np.arange(out_features)
-    parts = []
-    for place in itertools.product(*map(range, sizes)):
-        at = w[(slice(None), slice(None), *place)]
-        weight = at[own, own if groups == 1 else np.zeros_like(own)]
-        shape = [out_features if a == features else 1 for a in range(len(moved.extent))]
-        move = [0] * len(moved.extent)
-        for axis, t, step, (low, _) in zip(
-            spatial, place, p["rhs_dilation"], p["padding"], strict=True
-        ):
-            move[axis] = low - t * step
-        for shift, before in moved.weights.items():
-            target = tuple(a + b for a, b in zip(shift, move, strict=True))
-            parts.append((target, before * weight.reshape(shape)))
-    whole = in_features == 1 and (groups > 1 or out_features == 1)
-    return dataclasses.replace(_merge(moved.extent, parts), complete=whole)
-
-
-def _reduce_sum(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """Along an axis where the input had one element: stacked slices, added up."""
-    moved, axes = _moving(equation, known), equation.params["axes"]
-    if any(moved.extent[a] != 1 for a in axes):
-        raise Unknown("reduce_sum")
-    rest = [a for a in range(len(moved.extent)) if a not in axes]
-    extent = tuple(moved.extent[a] for a in rest)
-    parts = [
-        (tuple(s[a] for a in rest), w if np.ndim(w) == 0 else w.reshape(extent))
-        for s, w in moved.weights.items()
-    ]
-    return _merge(extent, parts)
-
-
-def _concatenate(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """Zeros beside a value, or slices stacked along an axis where the input has one element."""
-    axis, start = equation.params["dimension"], 0
-    parts: list[tuple[Shift, Array]] = []
-    extents = set()
-    for atom in equation.inputs:
-        if atom in known:
-            move = tuple(start if a == axis else 0 for a in range(atom.ndim))
-            shifted = _shifted(known[atom], move)
-            parts += shifted.weights.items()
-            extents.add(shifted.extent)
-        start += atom.shape[axis]
-    if len(extents) != 1:
-        raise Unknown("concatenate")
-    return _merge(extents.pop(), parts)
-
-
-def _stack(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """Slices along a new axis, where the input has one element."""
-    axis = equation.params["axis"]
-    parts: list[tuple[Shift, Array]] = []
-    extents = set()
-    for place, atom in enumerate(equation.inputs):
-        if atom in known:
-            found = known[atom]
-            extents.add((*found.extent[:axis], 1, *found.extent[axis:]))
-            for s, w in found.weights.items():
-                weight = w if np.ndim(w) == 0 else _broadcast(w, found.extent)
-                weight = weight if np.ndim(weight) == 0 else np.expand_dims(weight, axis)
-                parts.append(((*s[:axis], place, *s[axis:]), weight))
-    if len(extents) != 1:
-        raise Unknown("stack")
-    return _merge(extents.pop(), parts)
 
 
 def _within(moved: Moved, equation: Equation) -> Moved:
@@ -386,22 +78,3 @@ def _within(moved: Moved, equation: Equation) -> Moved:
         if not (isinstance(weight, np.ndarray) and not weight.any()):
             weights[shift] = weight
     return dataclasses.replace(moved, weights=weights)
-
-
-_TABLE: dict[str, Callable[[Equation, Known, Constant], Moved]] = {
-    **dict.fromkeys(["add", "add_any", "sub"], _sum),
-    **dict.fromkeys(["mul", "div", "neg"], _scale),
-    **dict.fromkeys(["convert_element_type", "copy", "reduce_precision"], _same),
-    **dict.fromkeys(["reshape", "squeeze", "expand_dims"], _reshape),
-    "transpose": _transpose,
-    "broadcast_in_dim": _broadcast_in_dim,
-    "pad": _pad,
-    "slice": _slice,
-    "reduce_window_sum": _window,
-    "cumsum": _cumsum,
-    "dot_general": _dot,
-    "conv_general_dilated": _conv,
-    "reduce_sum": _reduce_sum,
-    "concatenate": _concatenate,
-    "stack": _stack,
-}

@@ -117,6 +117,7 @@ class NormalisationSpec:
         behind: the scales and shifts behind the join.
         local: a window slides over the squares; otherwise they are summed over whole axes.
         centres: a mean is taken.
+        adds: constants are added between the squares.
         taylor: why the Taylor rule can't be applied, or None.
         shifts: every element of L is known by how far it moves what it counts.
         signed: the elements of L are known not to be negative.
@@ -137,6 +138,7 @@ class NormalisationSpec:
     behind: tuple[Fold, ...]
     local: bool
     centres: bool
+    adds: bool = False
     taylor: str | None = None
     shifts: bool = False
     signed: bool = True

@@ -7,23 +7,22 @@ needs beside them is worked out only when that rule asks for it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lrpjax import _compat
 from lrpjax.plan.coefficients import Moved
-from lrpjax.plan.statistic import movements
+from lrpjax.plan.normalisation.expansion import movements
 from lrpjax.plan.units import Fold, NormalisationSpec, Unit
 from lrpjax.primitives import Kind
 from lrpjax.rewrite.affine import scale_and_shift
-from lrpjax.rewrite.contraction import contract
+from lrpjax.rewrite.wide import apply_wide, read_wide, run_wide, wide_array
 from lrpjax.rules import views
 from lrpjax.rules.base import moved, negative, positive
-from lrpjax.trace import Atom, Equation, Literal, Value
+from lrpjax.trace import Atom, Equation, Value
 
 Array = Any
 Env = Mapping[Value, Array]
@@ -38,7 +37,8 @@ def normalisation_view(
     """A normalisation as its rules see it, and the relevance of its output."""
     (x,), (y,) = unit.inputs, unit.outputs
     dtype = jnp.result_type(jnp.float32, x.dtype, y.dtype)
-    layer = _Layer(unit, unit.spec, dtype, _values(unit, env, dtype))
+    known = {v: wide_array(env[v], dtype) for v in unit.reads}
+    layer = _Layer(unit, unit.spec, dtype, run_wide(unit.equations, known, dtype))
     view = views.Normalisation(
         x=layer.env[x],
         y=env[y].astype(dtype),
@@ -52,53 +52,6 @@ def normalisation_view(
     return view, relevance[0].astype(dtype)
 
 
-def _values(unit: Unit, env: Env, dtype: Any) -> dict[Value, Array]:
-    """Everything that the layer reads and makes, in at least float32."""
-    known = {v: _wide(env[v], dtype) for v in unit.reads}
-    return _run(unit.equations, known, dtype)
-
-
-def _wide(array: Array, dtype: Any) -> Array:
-    floating = jnp.issubdtype(jnp.result_type(array), jnp.floating)
-    return jnp.asarray(array).astype(dtype) if floating else array
-
-
-def _read(atom: Atom, env: Env, dtype: Any) -> Array:
-    if isinstance(atom, Literal):
-        return _wide(np.asarray(atom.value, atom.dtype), dtype)
-    return env[atom]
-
-
-def _run(
-    equations: Iterable[Equation], env: Env, dtype: Any, replace: Env | None = None
-) -> dict[Value, Array]:
-    """The values that equations make, casts left out.
-
-    Args:
-        equations: in an order they can be run in.
-        env: what they read.
-        dtype: the floating-point dtype of all of it.
-        replace: values that are given instead of made.
-    """
-    known = dict(env)
-    known.update(replace or {})
-    for equation in equations:
-        (out,) = equation.outputs
-        if replace is None or out not in replace:
-            inputs = [_read(atom, known, dtype) for atom in equation.inputs]
-            known[out] = _apply(equation, inputs, dtype)
-    return known
-
-
-def _apply(equation: Equation, inputs: list[Array], dtype: Any) -> Array:
-    if equation.name == "convert_element_type" and equation.outputs[0].inexact:
-        return inputs[0].astype(dtype)
-    if equation.kind is Kind.CONTRACTION:
-        return contract(equation, *inputs)
-    source = equation.source_info
-    return _compat.bind(equation.primitive, inputs, equation.params, equation.context, source)[0]
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Layer:
     unit: Unit
@@ -107,7 +60,7 @@ class _Layer:
     env: Env
 
     def read(self, atom: Atom) -> Array:
-        return _read(atom, self.env, self.dtype)
+        return read_wide(atom, self.env, self.dtype)
 
     @property
     def normaliser(self) -> Value:
@@ -142,7 +95,9 @@ class _Layer:
         x = self.unit.inputs[0]
 
         def centred(array: Array) -> Array:
-            return _run(self.spec.centring, {**self.env, x: array}, self.dtype)[self.spec.centred]
+            return run_wide(self.spec.centring, {**self.env, x: array}, self.dtype)[
+                self.spec.centred
+            ]
 
         like = jax.ShapeDtypeStruct(x.shape, self.dtype)
         return jax.linear_transpose(centred, like)(relevance)[0]
@@ -153,18 +108,36 @@ class _Layer:
         """What the Taylor rule needs: derivatives by running the chain, L by running its sum."""
         u = self.env[self.spec.centred] ** 2
         where = self._moved()
-        offset = self._laid_out(self._sums(jnp.zeros_like(u)), self.spec.statistic)
         statistic = self._laid_out(self.env[self.spec.statistic], self.spec.statistic)
         normalise = lambda s: self.factor(self._chain(s))  # noqa: E731
         _, slope = jax.jvp(normalise, (statistic,), (jnp.ones_like(statistic),))
         return views.Expansion(
-            own=normalise(jnp.broadcast_to(offset + where.diagonal * u, u.shape)),
+            own=normalise(self._offset(u) + jnp.broadcast_to(where.diagonal * u, u.shape)),
             slope=slope,
             others=self._others(where),
             by_sign=self._by_sign(where),
-            members=self._two_way(lambda a: self._linear(a, _counted, bare=True)),
+            members=self._two_way(self._members),
+            count=lambda: self._count(where),
             shifts=where.weights if where.complete else None,
         )
+
+    def _offset(self, u: Array) -> Array | float:
+        """What the constants that are added between the squares come to."""
+        if not self.spec.adds:
+            return 0.0
+        return self._laid_out(self._sums(jnp.zeros_like(u)), self.spec.statistic)
+
+    def _members(self, a: Array) -> Array:
+        return self._linear(a, _counted, bare=True)
+
+    def _count(self, where: Moved) -> Array:
+        """How many elements each window has, at size 1 along axes that it is the same on.
+
+        From the shifts where they are known: XLA would take seconds to sum up windows of ones.
+        """
+        if where.complete and not any(isinstance(w, jax.Array) for w in where.weights.values()):
+            return sum(_arrived(w, s) for s, w in where.weights.items())
+        return self._members(jnp.ones(self.unit.inputs[0].shape, self.dtype))
 
     def _two_way(self, linear: Callable[[Array], Array]) -> views.TwoWay:
         like = jax.ShapeDtypeStruct(self.unit.inputs[0].shape, self.dtype)
@@ -239,7 +212,7 @@ class _Layer:
         x = self.unit.inputs[0]
         known: dict[Atom, Array] = {}
         for square, path in self.spec.squares:
-            known[square] = _run(path, {x: u}, self.dtype)[path[-1].outputs[0] if path else x]
+            known[square] = run_wide(path, {x: u}, self.dtype)[path[-1].outputs[0] if path else x]
         for equation in self.spec.linear:
             made = [known[a] for a in equation.inputs if a in known]
             if equation.kind is Kind.SCALE and bare:
@@ -253,7 +226,7 @@ class _Layer:
                 if constant is not None and equation.kind is Kind.CONTRACTION:
                     constant = weights(equation, constant)
                 inputs.append(known[atom] if constant is None else constant)
-            known[equation.outputs[0]] = _apply(equation, inputs, self.dtype)
+            known[equation.outputs[0]] = apply_wide(equation, inputs, self.dtype)
         return known[self.spec.total]
 
     # ------------------------------------------------------------ the chain, in the layout of y
@@ -263,7 +236,7 @@ class _Layer:
         while value is not self.normaliser:
             equation = next(e for e in self.spec.chain if value in e.inputs)
             if equation.kind is Kind.ROUTE:
-                array = _apply(equation, [array], self.dtype)
+                array = apply_wide(equation, [array], self.dtype)
             (value,) = equation.outputs
         return array
 
@@ -278,7 +251,7 @@ class _Layer:
             inputs = [
                 known[a] if a in known else self._constant(a, equation) for a in equation.inputs
             ]
-            known[out] = _apply(equation, inputs, self.dtype)
+            known[out] = apply_wide(equation, inputs, self.dtype)
         return known[self.normaliser]
 
     def _constant(self, atom: Atom, equation: Equation) -> Array:
@@ -289,6 +262,15 @@ class _Layer:
             return constant if scalar else jnp.broadcast_to(constant, self.normaliser.shape)
         (out,) = equation.outputs
         return self._laid_out(jnp.broadcast_to(constant, out.shape), out)
+
+
+def _arrived(weight: Any, shift: tuple[int, ...]) -> np.ndarray:
+    """One where an element that has moved stands, along the axes that it has moved on."""
+    there = np.asarray(weight) != 0
+    for axis, n in enumerate(shift):
+        if n:
+            there = np.roll(there, n, axis)  # what would come round again has no weight
+    return there.astype(np.float32)
 
 
 Weights = Callable[[Equation, Array], Array]

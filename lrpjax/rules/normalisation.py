@@ -216,10 +216,10 @@ class _Messages:
     def _constant_back(self, c: Array) -> Array:
         if not self.uniform:
             return self.constant * c
-        return self.expansion.members.back(divide(self.constant * c, self._count()))
+        return self.expansion.members.back(self.constant * c / self._count())
 
     def _count(self) -> Array:
-        return self.expansion.members.apply(jnp.ones_like(self.u))
+        return jnp.maximum(jnp.asarray(self.expansion.count(), self.u.dtype), 1)
 
     # ------------------------------------------------------------ by sign
 
@@ -255,7 +255,7 @@ class _Messages:
 
     def _one_by_one(self) -> Iterator[tuple[tuple[int, ...], Array]]:
         """The messages to each output from the input that stands ``shift`` before it."""
-        share = divide(self.constant, self._count())
+        share = self.constant / self._count()
         assert self.expansion.shifts is not None, "the rule fits local windows alone"
         for shift, weight in self.expansion.shifts.items():
             weight = jnp.broadcast_to(weight, self.u.shape).astype(self.u.dtype)

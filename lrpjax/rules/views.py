@@ -166,6 +166,7 @@ class Expansion:
         by_sign: the same for the positive elements of L alone, and for the negative ones; None
             where there are none of those.
         members: a → Σ over the window of each output, without weights, and its transpose.
+        count: how many elements the window of each output has.
         shifts: the elements of L one diagonal at a time, {shift: weight}: output o + shift takes
             weight[o]·u[o]; None where they are not all known.
     """
@@ -175,6 +176,7 @@ class Expansion:
     others: TwoWay
     by_sign: tuple[TwoWay, TwoWay | None]
     members: TwoWay
+    count: Callable[[], Array]
     shifts: Mapping[tuple[int, ...], Array] | None
 
 

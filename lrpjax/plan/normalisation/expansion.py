@@ -32,8 +32,8 @@ def falls_as_a_power(spec: NormalisationSpec, graph: Graph) -> bool:
 
 def expand(spec: NormalisationSpec, graph: Graph) -> NormalisationSpec:
     """Note whether the Taylor rule can be applied, or why not."""
-    start = np.full(1, float(any(_adds(e, graph) for e in spec.linear)))
-    if not np.isfinite(_factor(spec, start, graph)).all():
+    spec = dataclasses.replace(spec, adds=any(_adds(e, graph) for e in spec.linear))
+    if not np.isfinite(_factor(spec, np.full(1, float(spec.adds)), graph)).all():
         return _without(spec, "k is 0, and a lone x_k = 0 has no expansion")
     unsigned = {e.kind for e in spec.linear if _unsigned(e, graph)}
     if not spec.local:

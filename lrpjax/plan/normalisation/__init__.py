@@ -1,0 +1,217 @@
+"""Normalisations: x, or x minus its mean, times a falling power of k + L(x²), L a linear map.
+
+Found from the multiplication or division that joins the two paths, going back. The path of the
+normaliser is a chain of scalar functions down to a *statistic*, then a linear program down to
+squares. The path of the signal is a chain of constant factors down to x, or to x minus its mean.
+How the linear program is written (a window, a cumulative sum, a matrix, slices, a mean) does not
+matter: it is kept as it is. Whether two values are equal is asked of :mod:`.numbering`, because
+a program may compute one mean twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from lrpjax.plan.affine import as_fold
+from lrpjax.plan.elementwise import CASTS, is_scalar
+from lrpjax.plan.facts import State
+from lrpjax.plan.graph import Graph
+from lrpjax.plan.normalisation.dataflow import LAYOUTS, Centre
+from lrpjax.plan.normalisation.expansion import expand, falls_as_a_power
+from lrpjax.plan.normalisation.squares import Squares
+from lrpjax.plan.units import Fold, NormalisationSpec
+from lrpjax.trace import Equation, Value
+
+_CUTS = frozenset({"pad", "slice", "dynamic_slice", "concatenate", "stack", "gather"})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normalisation:
+    """What one unit is made of.
+
+    Attributes:
+        equations: all between x and the output, in the order of the program.
+        x: what is normalised.
+        output: the result, scaled and shifted.
+    """
+
+    spec: NormalisationSpec
+    equations: tuple[Equation, ...]
+    x: Value
+    output: Value
+
+
+def find(graph: Graph) -> Iterator[Normalisation]:
+    """All normalisations of a region, in the order of the program."""
+    search = _Search(graph)
+    for equation in graph.region.equations:
+        if not graph.claimed(equation) and (found := search.at(equation)) is not None:
+            yield found
+
+
+class _Search(Squares):
+    """Both paths, and the unit around them."""
+
+    def at(self, join: Equation) -> Normalisation | None:
+        """The normalisation that a multiplication or division completes."""
+        if join.name not in ("mul", "div") or len(self.live(join)) != 2:
+            return None
+        if not self.facts[join.outputs[0]].live or join.inputs[0] is join.inputs[1]:
+            return None
+        for position in (1,) if join.name == "div" else (1, 0):
+            if (found := self._joined(join, position)) is not None:
+                return found
+        return None
+
+    def _joined(self, join: Equation, position: int) -> Normalisation | None:
+        normaliser, signal = join.inputs[position], join.inputs[1 - position]
+        assert isinstance(normaliser, Value) and isinstance(signal, Value)
+        chain, start = self.chain(normaliser)
+        if (statistic := self.statistic(start)) is None:
+            return None
+        if (scaled := self._signal(signal, statistic.of)) is None:
+            return None
+        centre, scales = scaled
+        x = self._input(centre)
+        equations = self._between(join.outputs[0], x)
+        centring = self._between(centre.value, x)
+        paths = [self._path(square, x) for square in statistic.squares]
+        if equations is None or centring is None or None in paths:
+            return None
+        outputs = [square.outputs[0] for square in statistic.squares]
+        behind = self._behind(join)
+        spec = NormalisationSpec(
+            join=join,
+            normaliser=position,
+            centred=centre.value,
+            centring=centring if centre.mean is not None else (),
+            squares=tuple(zip(outputs, (p for p in paths if p is not None), strict=True)),
+            linear=statistic.linear,
+            total=statistic.total,
+            statistic=statistic.value,
+            chain=chain,
+            scales=scales,
+            inside=self._inside(chain),
+            behind=behind,
+            local=any(self._slides(e) for e in statistic.linear),
+            centres=centre.mean is not None,
+        )
+        if not falls_as_a_power(spec, self.graph):
+            return None
+        spec = expand(spec, self.graph)
+        last = behind[-1].equation if behind else join
+        everything = (*equations, *(fold.equation for fold in behind))
+        return Normalisation(spec, everything, x, last.outputs[0])
+
+    def _signal(self, signal: Value, of: Centre) -> tuple[Centre, tuple[Fold, ...]] | None:
+        """What the normaliser scales, and the constant factors that scale it too."""
+        scales: list[Fold] = []
+        value = signal
+        while True:
+            centre = self.centre(value)
+            if self.equal(centre, of):
+                return centre, tuple(scales)
+            equation = self.producer.get(value)
+            fold = None if equation is None else as_fold(equation, self.facts)
+            if equation is None or self.graph.claimed(equation):
+                return None
+            if equation.name in CASTS and self.live(equation):
+                value = self.live(equation)[0]
+            elif fold is not None and not fold.is_shift:
+                scales.insert(0, fold)
+                (value,) = self.live(equation)
+            else:
+                return None
+
+    def _input(self, centre: Centre) -> Value:
+        """X in the layout of the signal: only casts stand between."""
+        value = centre.value
+        if centre.mean is not None:
+            taken = self.producer[self.strip(value)]
+            while len(self.live(taken)) == 1:  # zero is subtracted too
+                taken = self.producer[self.strip(self.live(taken)[0])]
+            value = self.live(taken)[0]
+        equation = self.producer.get(value)
+        while equation is not None and (equation.name in CASTS or self.adds_zero(equation)):
+            (value,) = self.live(equation)
+            equation = self.producer.get(value)
+        return value
+
+    def _between(self, end: Value, x: Value) -> tuple[Equation, ...] | None:
+        """The live equations between two values; None where another live value comes in."""
+        found: set[Equation] = set()
+        pending = [end]
+        while pending:
+            value = pending.pop()
+            if value is x:
+                continue
+            equation = self.producer.get(value)
+            if equation is None or self.graph.claimed(equation):
+                return None
+            if equation not in found:
+                found.add(equation)
+                pending += self.live(equation)
+        for equation in tuple(found):
+            found |= self._guards(equation, found)
+        return tuple(sorted(found, key=self.graph.order.__getitem__))
+
+    def _guards(self, equation: Equation, found: set[Equation]) -> set[Equation]:
+        """What compares values of the unit for it, the predicate of a guard against zero."""
+        guards: set[Equation] = set()
+        pending = [a for a in equation.inputs if self.facts[a].state is State.STOPPED]
+        while pending:
+            producer = self.producer.get(pending.pop())
+            if producer is None or self.graph.claimed(producer):
+                return set()
+            if producer not in found:
+                guards.add(producer)
+                pending += (a for a in producer.inputs if self.facts[a].state is not State.CONSTANT)
+        return guards
+
+    def _path(self, square: Equation, x: Value) -> tuple[Equation, ...] | None:
+        """The changes of layout from x to what is squared, or to what its mean is taken from."""
+        path: list[Equation] = []
+        value = self.live(square)[0]
+        while value is not x:
+            equation = self.producer.get(value)
+            live = [] if equation is None else self.live(equation)
+            if equation is None or not live:
+                return None
+            if equation.name in LAYOUTS:
+                path.insert(0, equation)
+            elif equation.name not in ("sub", "add"):
+                return None
+            value = live[0]
+        return tuple(path)
+
+    def _inside(self, chain: tuple[Equation, ...]) -> tuple[Fold, ...]:
+        """Scales that were multiplied into the normaliser, as LayerNorm's is."""
+        folds = (as_fold(equation, self.facts) for equation in chain)
+        return tuple(
+            fold
+            for fold in folds
+            if fold is not None and not fold.is_shift and not is_scalar(fold.constant, self.facts)
+        )
+
+    def _behind(self, join: Equation) -> tuple[Fold, ...]:
+        """Scales and shifts behind, up to the last one that is a parameter or an array.
+
+        A scalar that follows is left: it may feed a nonlinearity.
+        """
+        chain: list[Fold] = []
+        keep = 0
+        value = join.outputs[0]
+        while (equation := self.graph.only_consumer(value)) is not None:
+            fold = as_fold(equation, self.facts)
+            if fold is None or self.graph.claimed(equation):
+                break
+            chain.append(fold)
+            keep = keep if is_scalar(fold.constant, self.facts) else len(chain)
+            value = equation.outputs[0]
+        return tuple(chain[:keep])
+
+    def _slides(self, equation: Equation) -> bool:
+        """Whether it belongs to a window rather than to a sum over whole axes."""
+        mixes = self.mixes(equation) and equation.name != "reduce_sum"
+        return mixes or equation.name in _CUTS
