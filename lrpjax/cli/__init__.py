@@ -1,6 +1,6 @@
-"""The command ``lrpjax``: heatmaps of photographs, and the plan behind them.
+"""The command ``lrpjax``: heatmaps of photographs, the plan behind them, and how good they are.
 
-Exit codes: 0, all is well; 1, some photographs could not be explained (the others are done);
+Exit codes: 0, all is well; 1, some photographs or methods failed (the others are done);
 2, nothing was started, because an option, a model, a composite or a class is not known.
 
 Example:

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     _add_explain(commands.add_parser("explain", help="explain photographs, or folders of them"))
     _add_demo(commands.add_parser("demo", help="explain the sample photographs"))
     _add_plan(commands.add_parser("plan", help="show which rule each part of a model gets"))
+    _add_evaluate(commands.add_parser("evaluate", help="compare methods by perturbation curves"))
     return whole
 
 
@@ -80,7 +81,101 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
     command.set_defaults(top=None, classes="")
 
 
+def _add_evaluate(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Removes regions of images in the order of their relevance and measures how the score of "
+        "the predicted class falls. Prints a table of areas with confidence intervals, and writes "
+        "it with the curves, as a figure and as numbers. An interrupted run goes on where it was."
+    )
+    _add_model(command)
+    _add_methods(command)
+    _add_perturbation(command)
+    command.add_argument(
+        "--limit", type=_positive, metavar="N", help="take only the first N images"
+    )
+    _add_writing(command, "evaluation", batch_size=32)
+
+
+def _add_methods(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="FOLDER|FILE",
+        help="a folder of photographs, an .npz file with images, uint8 [n, h, w, 3], or the "
+        "folder of CIFAR-10's batches, of which the test images are taken",
+    )
+    command.add_argument(
+        "--composites",
+        default="default",
+        metavar="NAME|FILE.json,…",
+        help="the rules to compare, presets' names or files; differences are those to the first "
+        "(default: %(default)s)",
+    )
+    command.add_argument(
+        "--baselines",
+        default="random",
+        metavar="NAME,…",
+        help="what to compare them with: gradient, gradient_times_input, smoothgrad, "
+        "integrated_gradients, occlusion; random is the control, an order by chance "
+        "(default: %(default)s)",
+    )
+
+
+def _add_perturbation(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--order",
+        default="MoRF,LeRF",
+        metavar="NAME,…",
+        help="most relevant first, least relevant first, random, smallest_absolute "
+        "(default: %(default)s)",
+    )
+    command.add_argument(
+        "--operator",
+        metavar="NAME[:NUMBER,…]",
+        help="what a region is replaced with: uniform[:LOW,HIGH], constant[:VALUE], blur[:SIGMA], "
+        "dirichlet[:CONCENTRATION,LOW,HIGH], mean (default: uniform, over the range of pixels)",
+    )
+    command.add_argument(
+        "--regions",
+        type=_region,
+        metavar="N|HxW",
+        help="the size of a region in pixels (default: 9 for images above 64 pixels, else 1)",
+    )
+    command.add_argument(
+        "--score",
+        default="logit",
+        metavar="NAME",
+        help="what is measured of the predicted class: logit, probability (default: %(default)s)",
+    )
+    for name, default, what in (
+        ("--steps", 100, "how many times regions are removed"),
+        ("--per-step", 1, "how many regions are removed at a time"),
+        ("--repetitions", 1, "how often a random operator or order is drawn"),
+    ):
+        command.add_argument(
+            name,
+            type=_positive,
+            default=default,
+            metavar="N",
+            help=f"{what} (default: %(default)s)",
+        )
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of all that is random (default: 0)"
+    )
+
+
 def _add_settings(command: argparse.ArgumentParser) -> None:
+    _add_model(command)
+    command.add_argument(
+        "--composite",
+        default="default",
+        metavar="NAME|FILE.json",
+        help="which rule goes where: a preset's name, or a file (default: %(default)s)",
+    )
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", default=DEFAULT_MODEL, help="the network to explain (default: %(default)s)"
     )
@@ -91,30 +186,33 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         help="weights of your own, under torchvision's names; networks whose weights come with no "
         "package need them",
     )
-    command.add_argument(
-        "--composite",
-        default="default",
-        metavar="NAME|FILE.json",
-        help="which rule goes where: a preset's name, or a file (default: %(default)s)",
-    )
 
 
-def _add_writing(command: argparse.ArgumentParser) -> None:
+def _add_writing(
+    command: argparse.ArgumentParser, folder: str = "heatmaps", batch_size: int = 8
+) -> None:
     command.add_argument(
         "--out",
         type=Path,
-        default=Path("heatmaps"),
+        default=Path(folder),
         metavar="DIR",
         help="the folder for the results (default: %(default)s)",
     )
     command.add_argument(
         "--batch-size",
         type=_positive,
-        default=8,
+        default=batch_size,
         metavar="N",
-        help="how many photographs are explained at a time (default: %(default)s)",
+        help="how many images go through the model at a time (default: %(default)s)",
     )
-    command.add_argument("--force", action="store_true", help="explain again what is done already")
+    command.add_argument("--force", action="store_true", help="do again what is done already")
+
+
+def _region(text: str) -> tuple[int, int]:
+    sides = [_positive(side) for side in text.lower().replace("×", "x").split("x")]
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 9 or 9x9")
+    return sides[0], sides[-1]
 
 
 def _positive(text: str) -> int:

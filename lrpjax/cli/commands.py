@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 import lrpjax.models as models
 from lrpjax import plot
+from lrpjax.cli.evaluate import evaluate
 from lrpjax.cli.explain import Explanation, explanations
-from lrpjax.cli.messages import UsageError, one_line, say, shown, tell, tell_table
+from lrpjax.cli.messages import one_line, say, shown, tell, tell_table
 from lrpjax.cli.photographs import Photograph, Unreadable, gather, identify, read
 from lrpjax.cli.results import Results, is_result
-from lrpjax.cli.settings import Settings, plan_of, settings_from
+from lrpjax.cli.settings import Settings, made_folder, plan_of, settings_from
 
 
 @dataclass
@@ -156,7 +157,7 @@ def plan(options: argparse.Namespace) -> int:
 
 
 COMMANDS: MappingProxyType[str, Callable[[argparse.Namespace], int]] = MappingProxyType(
-    {"explain": explain, "demo": demo, "plan": plan}
+    {"explain": explain, "demo": demo, "plan": plan, "evaluate": evaluate}
 )
 
 
@@ -164,11 +165,7 @@ def _begin(options: argparse.Namespace) -> Run:
     """Everything that can be wrong with the command shows here, before any photograph is read."""
     settings = settings_from(options)
     plan_of(settings)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {shown(options.out)}: {error.strerror or error}") from error
-    return Run(settings, Results(options.out))
+    return Run(settings, Results(made_folder(options.out)))
 
 
 def _picture(found: Explanation, labels: list[str], title: str) -> bytes:

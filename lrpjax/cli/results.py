@@ -7,7 +7,6 @@ import io
 import itertools
 import os
 import re
-import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lrpjax.cli.photographs import Photograph
+from lrpjax.evaluation.storage import write_whole
 
 # Leaves room for the suffixes below the 255 bytes that file systems allow.
 _LONGEST_STEM = 180
@@ -91,8 +91,8 @@ class Results:
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         self.figure(name).unlink(missing_ok=True)
-        _write_whole(self.numbers(name), buffer.getvalue())
-        _write_whole(self.figure(name), figure)
+        write_whole(self.numbers(name), buffer.getvalue())
+        write_whole(self.figure(name), figure)
 
     def _belongs_to(self, name: str, photograph: Photograph) -> bool:
         record = recorded(self.numbers(name))
@@ -137,23 +137,3 @@ def _names(photograph: Photograph) -> Iterator[str]:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Writes beside the target and renames, which a file system does at once or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".lrpjax-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    # There is no way to read it but to set it; mkstemp's 0600 would lock colleagues out.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -16,7 +16,7 @@ import lrpjax
 import lrpjax.models as models
 from lrpjax import presets
 from lrpjax.cli.arguments import DEFAULT_TOP
-from lrpjax.cli.messages import UsageError, one_line
+from lrpjax.cli.messages import UsageError, one_line, shown
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,37 @@ def settings_from(options: argparse.Namespace) -> Settings:
     Raises:
         UsageError: A name is not known, or a file of rules or of weights is broken or missing.
     """
-    # The model is loaded last of all; its name is checked first of all.
-    try:
-        models.check_name(options.model)
-    except ValueError as error:
-        raise UsageError(one_line(error)) from error
-    given = _composite_file(options.composite)
-    classifier = _classifier(options)
-    composite = _preset(options.composite) if given is None else given
+    classifier, (composite,) = resolved(options, [options.composite])
     names = [name.strip() for name in options.classes.split(",") if name.strip()]
     top = options.top if options.top is not None else (0 if names else DEFAULT_TOP)
     if top > len(classifier.labels):
         raise UsageError(f"--top {top}: {options.model} knows {len(classifier.labels)} classes")
     digest = _digest(options.weights) if options.weights else ""
     return Settings(classifier, composite, _classes(names, classifier), top, digest)
+
+
+def resolved(options: argparse.Namespace, composites: list[str]) -> tuple[Any, list[Any]]:
+    """The model and several composites, resolved in the order that finds mistakes soonest.
+
+    Args:
+        options: With ``command``, ``model`` and ``weights``.
+        composites: Presets' names and files.
+
+    Returns:
+        The classifier and the composites.
+
+    Raises:
+        UsageError: A name is not known, or a file of rules or of weights is broken or missing.
+    """
+    # The model is loaded last of all; its name is checked first of all.
+    try:
+        models.check_name(options.model)
+    except ValueError as error:
+        raise UsageError(one_line(error)) from error
+    given = [_composite_file(name) for name in composites]
+    classifier = _classifier(options)
+    pairs = zip(composites, given, strict=True)
+    return classifier, [_preset(name) if file is None else file for name, file in pairs]
 
 
 def plan_of(settings: Settings) -> Any:
@@ -98,6 +115,19 @@ def plan_of(settings: Settings) -> Any:
     except (ValueError, NotImplementedError) as error:
         name = settings.classifier.name
         raise UsageError(f"this composite does not fit {name}: {one_line(error)}") from error
+
+
+def made_folder(path: Path) -> Path:
+    """The folder for results, made where there is none.
+
+    Raises:
+        UsageError: It can't be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {shown(path)}: {error.strerror or error}") from error
+    return path
 
 
 def _classifier(options: argparse.Namespace) -> Any:

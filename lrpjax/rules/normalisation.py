@@ -50,7 +50,7 @@ class ConstantNormaliser(Rule):
         >>> import jax.numpy as jnp, lrpjax
         >>> rms = lambda x: (x / jnp.sqrt(jnp.mean(x**2) + 1e-6)).sum()
         >>> composite = lrpjax.Composite(normalisation=lrpjax.rules.ConstantNormaliser())
-        >>> lrpjax.lrp(rms, composite)(jnp.array([3.0, 4.0])).round(4)
+        >>> lrpjax.lrp(rms, composite)(jnp.array([3.0, 4.0])).tolist()
         Array([0.8485, 1.1314], dtype=float32)
     """
 
