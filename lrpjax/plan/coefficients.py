@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from lrpjax.plan.factors import is_in_place
 from lrpjax.plan.moves import TABLE, Moved, Unknown, same
 from lrpjax.trace import Atom, Equation, Value
 
 Array = Any
 
-__all__ = ["Moved", "Unknown", "moved"]
+__all__ = ["Moved", "Unknown", "follow", "in_place", "moved"]
 
 
 def moved(
@@ -45,19 +46,47 @@ def moved(
     Raises:
         Unknown: for a primitive whose movements are not in the table.
     """
-    known: dict[Atom, Moved] = {
-        value: Moved(shape, {(0,) * len(shape): 1.0}) for value, shape in sources.items()
-    }
+    known: dict[Atom, Moved] = {value: Moved.of(shape) for value, shape in sources.items()}
+    follow(equations, known, constant, still)
+    return in_place(known[result], result.shape)
+
+
+def follow(
+    equations: Iterable[Equation],
+    known: dict[Atom, Moved],
+    constant: Callable[[Atom], Array],
+    still: frozenset[Equation] = frozenset(),
+) -> None:
+    """Add what stands in the results of equations to what is known of other values."""
     for equation in equations:
         step = same if equation in still else TABLE.get(equation.name)
         if step is None:
             raise Unknown(equation.name)
-        found = step(equation, known, constant)
-        whole = all(known[a].complete for a in equation.inputs if a in known) and found.complete
-        known[equation.outputs[0]] = _within(dataclasses.replace(found, complete=whole), equation)
-    if known[result].extent != result.shape:
-        raise Unknown("a change of shape")
-    return known[result]
+        mixed = not all(known[a].complete for a in equation.inputs if a in known)
+        if mixed and step is not same and equation.name not in _APART:
+            # The diagonal of a product of matrices is not the product of their diagonals.
+            raise Unknown(f"{equation.name} of what is mixed already")
+        known[equation.outputs[0]] = _within(step(equation, known, constant), equation)
+
+
+#: What keeps elements apart, so that a diagonal stays one.
+_APART = frozenset(
+    """
+    add add_any sub mul div neg convert_element_type copy reduce_precision reshape squeeze
+    expand_dims transpose broadcast_in_dim
+    """.split()
+)
+
+
+def in_place(moved: Moved, shape: tuple[int, ...]) -> Moved:
+    """Refuse what doesn't lie as the input does, for whose elements "the same place" has no sense.
+
+    Raises:
+        Unknown: for another layout.
+    """
+    if moved.extent != shape or not is_in_place(moved.labels, shape, moved.summed):
+        raise Unknown("a change of layout")
+    return moved
 
 
 def _within(moved: Moved, equation: Equation) -> Moved:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrpjax.plan.axes import axis_groups
+from lrpjax.plan.factors import FILLED, Factor, Label, labels_of, split
 from lrpjax.trace import Atom, Equation
 
 Array = Any
@@ -32,12 +33,33 @@ class Moved:
     Attributes:
         extent: the input's shape, in the value's layout.
         weights: for each shift, what each element counts there, broadcastable to the extent.
+        labels: what each axis is, seen from the input.
         complete: no other elements than these stand there.
+        summed: what of the input's axes was summed over.
     """
 
     extent: tuple[int, ...]
     weights: dict[Shift, Array]
+    labels: tuple[Label, ...]
     complete: bool = True
+    summed: frozenset[Factor] = frozenset()
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> Moved:
+        """The input itself."""
+        return cls(shape, {(0,) * len(shape): 1.0}, labels_of(shape))
+
+    def having(self, parts: Iterable[tuple[Shift, Array]]) -> Moved:
+        """The same layout with other weights; those of one shift are added up."""
+        weights: dict[Shift, Array] = {}
+        for shift, weight in parts:
+            weights[shift] = weights[shift] + weight if shift in weights else weight
+        kept = {s: w for s, w in weights.items() if not (isinstance(w, float) and w == 0.0)}
+        return dataclasses.replace(self, weights=kept)
+
+    def times(self, factor: Array) -> Moved:
+        """Multiplied with an array of the value's own layout."""
+        return self.having((s, w * _at(factor, self.extent, s)) for s, w in self.weights.items())
 
     @property
     def diagonal(self) -> Array:
@@ -53,14 +75,6 @@ def _moving(equation: Equation, known: Known) -> Moved:
     return next(known[atom] for atom in equation.inputs if atom in known)
 
 
-def _merge(extent: tuple[int, ...], parts: Iterable[tuple[Shift, Array]]) -> Moved:
-    weights: dict[Shift, Array] = {}
-    for shift, weight in parts:
-        weights[shift] = weights[shift] + weight if shift in weights else weight
-    kept = {s: w for s, w in weights.items() if not (isinstance(w, float) and w == 0.0)}
-    return Moved(extent, kept)
-
-
 def same(equation: Equation, known: Known, constant: Constant) -> Moved:
     """Every element stays, with the weight it had."""
     return _moving(equation, known)
@@ -69,25 +83,28 @@ def same(equation: Equation, known: Known, constant: Constant) -> Moved:
 def _sum(equation: Equation, known: Known, constant: Constant) -> Moved:
     """A sum or a difference; a constant beside it can only be zero."""
     parts: list[tuple[Shift, Array]] = []
-    extents = set()
     for position, atom in enumerate(equation.inputs):
         if atom in known:
             sign = -1.0 if equation.name == "sub" and position == 1 else 1.0
             parts += [(s, sign * w) for s, w in known[atom].weights.items()]
-            extents.add(known[atom].extent)
-    if len(extents) != 1:
-        raise Unknown("a sum of different layouts")
-    return _merge(extents.pop(), parts)
+    return _alike([known[a] for a in equation.inputs if a in known]).having(parts)
+
+
+def _alike(several: list[Moved]) -> Moved:
+    """One of several, all of the same layout."""
+    first = several[0]
+    for other in several[1:]:
+        same_layout = (other.extent, other.labels) == (first.extent, first.labels)
+        if not same_layout or other.summed != first.summed:
+            raise Unknown("a sum of different layouts")
+    return dataclasses.replace(first, complete=all(one.complete for one in several))
 
 
 def _scale(equation: Equation, known: Known, constant: Constant) -> Moved:
-    moved = _moving(equation, known)
     if equation.name == "neg":
-        return Moved(moved.extent, {s: -1.0 * w for s, w in moved.weights.items()})
+        return _moving(equation, known).times(-1.0)
     factor = constant(next(a for a in equation.inputs if a not in known))
-    factor = 1 / factor if equation.name == "div" else factor
-    weights = {s: w * _at(factor, moved.extent, s) for s, w in moved.weights.items()}
-    return Moved(moved.extent, weights)
+    return _moving(equation, known).times(1 / factor if equation.name == "div" else factor)
 
 
 def _at(array: Array, extent: tuple[int, ...], shift: Shift) -> Array:
@@ -116,42 +133,42 @@ def _transpose(equation: Equation, known: Known, constant: Constant) -> Moved:
         tuple(s[axis] for axis in order): w if np.ndim(w) == 0 else w.transpose(order)
         for s, w in moved.weights.items()
     }
-    return Moved(tuple(moved.extent[axis] for axis in order), weights)
+    return dataclasses.replace(
+        moved,
+        extent=tuple(moved.extent[axis] for axis in order),
+        weights=weights,
+        labels=tuple(moved.labels[axis] for axis in order),
+    )
 
 
 def _reshape(equation: Equation, known: Known, constant: Constant) -> Moved:
     """Axes may be merged or split where nothing has moved along them."""
     moved = _moving(equation, known)
-    groups = axis_groups(equation.inputs[0].shape, equation.outputs[0].shape)
     old_shape, new_shape = equation.inputs[0].shape, equation.outputs[0].shape
     extent = list(new_shape)
-    carried: list[tuple[int, int]] = []  # an axis before, the same axis after
-    still: list[int] = []
-    for before, after in groups:
-        long_before = [a for a in before if old_shape[a] > 1 or moved.extent[a] > 1]
-        long_after = [a for a in after if new_shape[a] > 1]
-        if len(long_before) == 1 and len(long_after) <= 1:
-            target = long_after[0] if long_after else after[0] if after else None
-            if target is None:
-                still += before
-                continue
-            carried.append((long_before[0], target))
-            extent[target] = moved.extent[long_before[0]]
-        else:
-            still += long_before
-    if any(s[a] for s in moved.weights for a in still):
-        raise Unknown("reshape")
-    if any(moved.extent[a] != old_shape[a] for a in still):
-        raise Unknown("reshape")
+    labels: list[Label] = [()] * len(new_shape)
+    carried: dict[int, int] = {}  # an axis after → the same axis before
+    for group, after in axis_groups(old_shape, new_shape):
+        before = [a for a in group if old_shape[a] > 1 or moved.extent[a] > 1]
+        long = [a for a in after if new_shape[a] > 1] or list(after[:1])
+        if len(before) == 1 and len(long) == 1:
+            carried[long[0]] = before[0]
+            extent[long[0]], labels[long[0]] = moved.extent[before[0]], moved.labels[before[0]]
+            continue
+        if any(s[a] for s in moved.weights for a in before):
+            raise Unknown("reshape")
+        shares = split((f for a in before for f in moved.labels[a]), [new_shape[a] for a in long])
+        if shares is None or any(moved.extent[a] != old_shape[a] for a in before):
+            raise Unknown("reshape")
+        for axis, label in zip(long, shares, strict=True):
+            labels[axis] = label
     weights = {}
     for shift, weight in moved.weights.items():
-        new = [0] * len(new_shape)
-        for a, b in carried:
-            new[b] = shift[a]
         if np.ndim(weight):
             weight = _broadcast(weight, moved.extent).reshape(extent)
-        weights[tuple(new)] = weight
-    return Moved(tuple(extent), weights)
+        target = tuple(shift[carried[a]] if a in carried else 0 for a in range(len(extent)))
+        weights[target] = weight
+    return dataclasses.replace(moved, extent=tuple(extent), weights=weights, labels=tuple(labels))
 
 
 def _broadcast(array: Array, shape: tuple[int, ...]) -> Array:
@@ -160,9 +177,28 @@ def _broadcast(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _broadcast_in_dim(equation: Equation, known: Known, constant: Constant) -> Moved:
-    if np.prod(equation.inputs[0].shape) != equation.outputs[0].size:
-        raise Unknown("broadcast_in_dim")
-    return _reshape(equation, known, constant)
+    """New axes, and axes of one element repeated: what was summed over comes back."""
+    moved, (out,) = _moving(equation, known), equation.outputs
+    dims = equation.params["broadcast_dimensions"]
+    place = {axis: i for i, axis in enumerate(dims)}
+    extent, labels = list(out.shape), []
+    for axis, size in enumerate(out.shape):
+        i = place.get(axis)
+        if i is not None and (equation.inputs[0].shape[i] == size):
+            extent[axis] = moved.extent[i]
+            labels.append(moved.labels[i])
+        elif i is not None and (moved.extent[i] > 1 or any(s[i] for s in moved.weights)):
+            raise Unknown("broadcast_in_dim of a cut axis")
+        else:
+            labels.append(((FILLED, 1, size),) if size > 1 else ())
+    weights = {}
+    for shift, weight in moved.weights.items():
+        if np.ndim(weight):
+            shape = [weight.shape[place[a]] if a in place else 1 for a in range(out.ndim)]
+            weight = weight.reshape(shape)
+        target = tuple(shift[place[a]] if a in place else 0 for a in range(out.ndim))
+        weights[target] = weight
+    return dataclasses.replace(moved, extent=tuple(extent), weights=weights, labels=tuple(labels))
 
 
 def _pad(equation: Equation, known: Known, constant: Constant) -> Moved:
@@ -173,8 +209,9 @@ def _pad(equation: Equation, known: Known, constant: Constant) -> Moved:
 
 
 def _shifted(moved: Moved, by: Shift) -> Moved:
-    weights = {tuple(map(sum, zip(s, by, strict=True))): w for s, w in moved.weights.items()}
-    return Moved(moved.extent, weights)
+    return moved.having(
+        (tuple(map(sum, zip(s, by, strict=True))), w) for s, w in moved.weights.items()
+    )
 
 
 def _slice(equation: Equation, known: Known, constant: Constant) -> Moved:
@@ -193,7 +230,7 @@ def _window(equation: Equation, known: Known, constant: Constant) -> Moved:
         for s, w in moved.weights.items()
         for offset in offsets
     ]
-    return _merge(moved.extent, parts)
+    return moved.having(parts)
 
 
 def _offsets(sizes: Any, dilations: Any, low: Any) -> list[Shift]:
@@ -214,7 +251,7 @@ def _cumsum(equation: Equation, known: Known, constant: Constant) -> Moved:
         end = -size if step < 0 else length
         for moved_to in range(shift[axis], end, step):
             parts.append(((*shift[:axis], moved_to, *shift[axis + 1 :]), weight))
-    return _merge(moved.extent, parts)
+    return moved.having(parts)
 
 
 def _dot(equation: Equation, known: Known, constant: Constant) -> Moved:
@@ -236,7 +273,13 @@ def _dot(equation: Equation, known: Known, constant: Constant) -> Moved:
     for shift, weight in moved.weights.items():
         moved_weight = weight if np.ndim(weight) == 0 else weight.transpose(order)
         weights[tuple(shift[a] for a in order)] = moved_weight * diagonal_of.reshape(shape)
-    return Moved(tuple(moved.extent[a] for a in order), weights, complete=matrix.shape == (1, 1))
+    return dataclasses.replace(
+        moved,
+        extent=tuple(moved.extent[a] for a in order),
+        weights=weights,
+        labels=tuple(moved.labels[a] for a in order),
+        complete=moved.complete and matrix.shape == (1, 1),
+    )
 
 
 def _conv(equation: Equation, known: Known, constant: Constant) -> Moved:
@@ -270,62 +313,74 @@ def _conv(equation: Equation, known: Known, constant: Constant) -> Moved:
             target = tuple(a + b for a, b in zip(shift, move, strict=True))
             parts.append((target, before * weight.reshape(shape)))
     whole = in_features == 1 and (groups > 1 or out_features == 1)
-    return dataclasses.replace(_merge(moved.extent, parts), complete=whole)
+    return dataclasses.replace(moved.having(parts), complete=moved.complete and whole)
 
 
 def _reduce_sum(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """Along an axis where the input had one element: stacked slices, added up."""
+    """Over whole axes; or where the input had one element, stacked slices that are added up."""
     moved, axes = _moving(equation, known), equation.params["axes"]
-    if any(moved.extent[a] != 1 for a in axes):
-        raise Unknown("reduce_sum")
     rest = [a for a in range(len(moved.extent)) if a not in axes]
-    extent = tuple(moved.extent[a] for a in rest)
-    parts = [
-        (tuple(s[a] for a in rest), w if np.ndim(w) == 0 else w.reshape(extent))
+    whole = [a for a in axes if moved.extent[a] > 1]
+    for axis in whole:
+        varies = any(np.ndim(w) and w.shape[axis] > 1 for w in moved.weights.values())
+        if varies or any(s[axis] for s in moved.weights):
+            raise Unknown("reduce_sum of weighted or moved elements")
+        if any(factor[0] == FILLED for factor in moved.labels[axis]):
+            raise Unknown("reduce_sum of copies")
+    left = dataclasses.replace(
+        moved,
+        extent=tuple(moved.extent[a] for a in rest),
+        labels=tuple(moved.labels[a] for a in rest),
+        complete=moved.complete and not whole,
+        summed=moved.summed.union(factor for a in whole for factor in moved.labels[a]),
+    )
+    return left.having(
+        (tuple(s[a] for a in rest), w if np.ndim(w) == 0 else w.squeeze(tuple(axes)))
         for s, w in moved.weights.items()
-    ]
-    return _merge(extent, parts)
+    )
 
 
 def _concatenate(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """Zeros beside a value, or slices stacked along an axis where the input has one element."""
+    """Zeros beside a value, or slices along an axis where the input has one element."""
     axis, start = equation.params["dimension"], 0
-    parts: list[tuple[Shift, Array]] = []
-    extents = set()
+    several: list[Moved] = []
     for atom in equation.inputs:
         if atom in known:
             move = tuple(start if a == axis else 0 for a in range(atom.ndim))
-            shifted = _shifted(known[atom], move)
-            parts += shifted.weights.items()
-            extents.add(shifted.extent)
+            several.append(_shifted(known[atom], move))
         start += atom.shape[axis]
-    if len(extents) != 1:
-        raise Unknown("concatenate")
-    return _merge(extents.pop(), parts)
+    return _alike(several).having(part for one in several for part in one.weights.items())
 
 
 def _stack(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """Slices along a new axis, where the input has one element."""
+    """Values side by side along a new axis, where the input has one element."""
     axis = equation.params["axis"]
-    parts: list[tuple[Shift, Array]] = []
-    extents = set()
-    for place, atom in enumerate(equation.inputs):
-        if atom in known:
-            found = known[atom]
-            extents.add((*found.extent[:axis], 1, *found.extent[axis:]))
-            for s, w in found.weights.items():
-                weight = w if np.ndim(w) == 0 else _broadcast(w, found.extent)
-                weight = weight if np.ndim(weight) == 0 else np.expand_dims(weight, axis)
-                parts.append(((*s[:axis], place, *s[axis:]), weight))
-    if len(extents) != 1:
-        raise Unknown("stack")
-    return _merge(extents.pop(), parts)
+    several = [
+        _with_axis(known[atom], axis, place)
+        for place, atom in enumerate(equation.inputs)
+        if atom in known
+    ]
+    return _alike(several).having(part for one in several for part in one.weights.items())
+
+
+def _with_axis(moved: Moved, axis: int, place: int) -> Moved:
+    """Put at a place along a new axis of one element."""
+    weights = {}
+    for s, w in moved.weights.items():
+        wide = w if np.ndim(w) == 0 else w.reshape((*w.shape[:axis], 1, *w.shape[axis:]))
+        weights[(*s[:axis], place, *s[axis:])] = wide
+    return dataclasses.replace(
+        moved,
+        extent=(*moved.extent[:axis], 1, *moved.extent[axis:]),
+        weights=weights,
+        labels=(*moved.labels[:axis], (), *moved.labels[axis:]),
+    )
 
 
 TABLE: dict[str, Callable[[Equation, Known, Constant], Moved]] = {
     **dict.fromkeys(["add", "add_any", "sub"], _sum),
     **dict.fromkeys(["mul", "div", "neg"], _scale),
-    **dict.fromkeys(["convert_element_type", "copy", "reduce_precision"], same),
+    **dict.fromkeys(["convert_element_type", "copy", "reduce_precision", "abs"], same),
     **dict.fromkeys(["reshape", "squeeze", "expand_dims"], _reshape),
     "transpose": _transpose,
     "broadcast_in_dim": _broadcast_in_dim,

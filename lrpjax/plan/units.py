@@ -97,6 +97,21 @@ class ElementwiseSpec:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Square:
+    """A value that is the square of x, moved and scaled: the product of two images of it.
+
+    Attributes:
+        value: the square.
+        path: the equations from x to one factor, each with the place of its live operand.
+        other: those to the other factor; mostly the same.
+    """
+
+    value: Value
+    path: tuple[tuple[Equation, int], ...]
+    other: tuple[tuple[Equation, int], ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class NormalisationSpec:
     """y = s·c·ν(S) + t with S = L(c²): c is x, or x minus its mean; L sums squares.
 
@@ -105,8 +120,7 @@ class NormalisationSpec:
         normaliser: which operand of it that is.
         centred: c, as the program holds it; x itself where no mean is taken.
         centring: the equations from x to c.
-        squares: for each equation that squares, its output and the changes of layout that lead
-            from x to what it squares.
+        squares: the squares that L sums up.
         linear: the equations of L.
         total: what they make, L(c²).
         statistic: the value that the normaliser is a function of: the total, or the variance that
@@ -121,14 +135,14 @@ class NormalisationSpec:
         taylor: why the Taylor rule can't be applied, or None.
         shifts: every element of L is known by how far it moves what it counts.
         signed: the elements of L are known not to be negative.
-        splits: L is one matrix or convolution, whose positive and negative parts can be told apart.
+        matrix: L is one matrix or convolution, of which only the diagonal is known.
     """
 
     join: Equation
     normaliser: int
     centred: Value
     centring: tuple[Equation, ...]
-    squares: tuple[tuple[Value, tuple[Equation, ...]], ...]
+    squares: tuple[Square, ...]
     linear: tuple[Equation, ...]
     total: Value
     statistic: Value
@@ -142,7 +156,7 @@ class NormalisationSpec:
     taylor: str | None = None
     shifts: bool = False
     signed: bool = True
-    splits: bool = False
+    matrix: bool = False
 
     @property
     def folds(self) -> tuple[Fold, ...]:

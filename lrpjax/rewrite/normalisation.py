@@ -63,6 +63,10 @@ class _Layer:
         return read_wide(atom, self.env, self.dtype)
 
     @property
+    def x(self) -> Value:
+        return self.unit.inputs[0]
+
+    @property
     def normaliser(self) -> Value:
         value = self.spec.join.inputs[self.spec.normaliser]
         assert isinstance(value, Value), "a normaliser depends on the input"
@@ -107,7 +111,7 @@ class _Layer:
     def expansion(self) -> views.Expansion:
         """What the Taylor rule needs: derivatives by running the chain, L by running its sum."""
         u = self.env[self.spec.centred] ** 2
-        where = self._moved()
+        where = movements(self.spec, self.x, self.read, self._scale)
         statistic = self._laid_out(self.env[self.spec.statistic], self.spec.statistic)
         normalise = lambda s: self.factor(self._chain(s))  # noqa: E731
         _, slope = jax.jvp(normalise, (statistic,), (jnp.ones_like(statistic),))
@@ -143,25 +147,6 @@ class _Layer:
         like = jax.ShapeDtypeStruct(self.unit.inputs[0].shape, self.dtype)
         return views.TwoWay(linear, lambda c: jax.linear_transpose(linear, like)(c)[0])
 
-    def _moved(self) -> Moved:
-        """L's elements, as far as they are known: its diagonal at the least."""
-        if self.spec.local:
-            return movements(self.spec, self.read)
-        weight: Array = 1.0
-        for equation in self.spec.linear:
-            if equation.kind is Kind.SCALE:
-                weight = weight * self._scalar(equation)
-        rank = self.unit.inputs[0].ndim
-        return Moved(self.unit.inputs[0].shape, {(0,) * rank: weight}, complete=False)
-
-    def _scalar(self, equation: Equation) -> Array:
-        """The factor of a scale that is the same everywhere."""
-        if equation.name == "neg":
-            return -1.0
-        made = {out for e in self.unit.equations for out in e.outputs}
-        factor = next(self.read(a) for a in equation.inputs if a not in made).reshape(-1)[0]
-        return 1 / factor if equation.name == "div" else factor
-
     # ------------------------------------------------------------ L, less its diagonal
 
     def _others(self, where: Moved) -> views.TwoWay:
@@ -171,21 +156,25 @@ class _Layer:
         What is left, sums over whole axes among them, is L less the diagonal.
         """
         if where.complete and len(where.weights) <= MOST:
-            rest = {s: w for s, w in where.weights.items() if any(s)}
-            return self._two_way(
-                lambda u: sum((moved(w * u, s) for s, w in rest.items()), jnp.zeros_like(u))
-            )
-        if self.spec.splits:
+            return self._neighbours(where, lambda w: w)
+        if self.spec.matrix:
             return self._two_way(lambda u: self._linear(u, _without_own))
         return self._two_way(lambda u: self._linear(u) - where.diagonal * u)
 
     def _by_sign(self, where: Moved) -> tuple[views.TwoWay, views.TwoWay | None]:
-        if self.spec.signed or not self.spec.splits:
+        if self.spec.signed:
             return self._others(where), None
-        return self._signed(positive), self._signed(negative)
+        part = self._neighbours if where.complete else self._matrix
+        return part(where, positive), part(where, negative)
 
-    def _signed(self, part: Callable[[Array], Array]) -> views.TwoWay:
-        """One sign of the weights of a matrix or convolution."""
+    def _neighbours(self, where: Moved, part: Callable[[Array], Array]) -> views.TwoWay:
+        """The elements off the diagonal one diagonal at a time, or one sign of them."""
+        rest = {shift: part(w) for shift, w in where.weights.items() if any(shift)}
+        zero = jnp.zeros((), self.dtype)
+        return self._two_way(lambda u: sum((moved(w * u, s) for s, w in rest.items()), zero * u))
+
+    def _matrix(self, where: Moved, part: Callable[[Array], Array]) -> views.TwoWay:
+        """One sign of the weights of a matrix or convolution, its diagonal left out."""
         return self._two_way(lambda u: self._linear(u, lambda e, w: part(_without_own(e, w))))
 
     def _linear(
@@ -209,10 +198,12 @@ class _Layer:
             linear: leave out constants that are added between.
             bare: leave out scales.
         """
-        x = self.unit.inputs[0]
         known: dict[Atom, Array] = {}
-        for square, path in self.spec.squares:
-            known[square] = run_wide(path, {x: u}, self.dtype)[path[-1].outputs[0] if path else x]
+        for square in self.spec.squares:
+            image = self._image(square.path, u, bare)
+            if not bare and any(e.kind is Kind.SCALE for e, _ in square.other):
+                image = image * self._scale(square.other)
+            known[square.value] = image
         for equation in self.spec.linear:
             made = [known[a] for a in equation.inputs if a in known]
             if equation.kind is Kind.SCALE and bare:
@@ -228,6 +219,19 @@ class _Layer:
                 inputs.append(known[atom] if constant is None else constant)
             known[equation.outputs[0]] = apply_wide(equation, inputs, self.dtype)
         return known[self.spec.total]
+
+    def _image(self, path: tuple[tuple[Equation, int], ...], u: Array, bare: bool) -> Array:
+        """What the way to a square does to an array of the layout of x."""
+        for equation, place in path:
+            if equation.name == "abs" or (bare and equation.kind is Kind.SCALE):
+                continue
+            inputs = [u if i == place else self.read(a) for i, a in enumerate(equation.inputs)]
+            u = apply_wide(equation, inputs, self.dtype)
+        return u
+
+    def _scale(self, path: tuple[tuple[Equation, int], ...]) -> Array:
+        """The constant factor along the way to a square."""
+        return self._image(path, jnp.ones(self.x.shape, self.dtype), bare=False)
 
     # ------------------------------------------------------------ the chain, in the layout of y
 

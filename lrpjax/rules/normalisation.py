@@ -111,14 +111,18 @@ class Taylor(Rule):
     def __post_init__(self) -> None:
         if self.offset not in ("center", "uniform"):
             raise PlanError(f'Taylor: offset is "center" or "uniform"; got {self.offset!r}')
-        if self.alpha is None and self.beta is not None:
-            object.__setattr__(self, "alpha", 1 + self.beta)
-        if self.beta is None and self.alpha is not None:
-            object.__setattr__(self, "beta", self.alpha - 1)
-        given = {} if self.alpha is None else {"alpha": self.alpha, "beta": self.beta}
-        check_nonnegative(self, epsilon=self.epsilon, **given)
         alpha: Any = self.alpha
         beta: Any = self.beta
+        given = {"alpha": alpha, "beta": beta}
+        numbers = {name: value for name, value in given.items() if value is not None}
+        check_nonnegative(self, epsilon=self.epsilon, **numbers)
+        if alpha is None and beta is not None:
+            alpha = 1 + beta
+        if beta is None and alpha is not None:
+            beta = alpha - 1
+            check_nonnegative(self, beta=beta)
+        object.__setattr__(self, "alpha", alpha)
+        object.__setattr__(self, "beta", beta)
         if concrete(alpha) and concrete(beta) and not np.allclose(np.subtract(alpha, beta), 1.0):
             raise PlanError(
                 f"Taylor: α − β must be 1 for relevance to be conserved; "
@@ -181,7 +185,7 @@ class Taylor(Rule):
             return f"Taylor has no expansion here: {unit.spec.taylor}"
         if getattr(self, "alpha", None) is None:
             return None
-        if not (unit.spec.signed or unit.spec.splits):
+        if not (unit.spec.signed or unit.spec.shifts or unit.spec.matrix):
             return "Taylor's αβ form needs weights of known sign"
         if self.offset == "uniform" and not unit.spec.shifts:
             return "Taylor's αβ form with a uniform offset needs a local window"
@@ -206,7 +210,8 @@ class _Messages:
         self.expansion, self.uniform = expansion, uniform
         self.u = layer.c * layer.c
         self.constant = layer.c * expansion.own
-        self.rate = 2 * layer.c * expansion.slope
+        # Where c is 0 so is all that it sends; the slope of √S is infinite there.
+        self.rate = jnp.where(layer.c == 0, 0, 2 * layer.c * expansion.slope)
         self.linear = self.rate * expansion.others.apply(self.u)
 
     def back(self, c: Array) -> Array:

@@ -17,13 +17,11 @@ from lrpjax.plan.affine import as_fold
 from lrpjax.plan.elementwise import CASTS, is_scalar
 from lrpjax.plan.facts import State
 from lrpjax.plan.graph import Graph
-from lrpjax.plan.normalisation.dataflow import LAYOUTS, Centre
+from lrpjax.plan.normalisation.dataflow import CUTS, Centre
 from lrpjax.plan.normalisation.expansion import expand, falls_as_a_power
-from lrpjax.plan.normalisation.squares import Squares
-from lrpjax.plan.units import Fold, NormalisationSpec
+from lrpjax.plan.normalisation.squares import Squares, Statistic
+from lrpjax.plan.units import Fold, NormalisationSpec, Square
 from lrpjax.trace import Equation, Value
-
-_CUTS = frozenset({"pad", "slice", "dynamic_slice", "concatenate", "stack", "gather"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,25 +66,35 @@ class _Search(Squares):
         normaliser, signal = join.inputs[position], join.inputs[1 - position]
         assert isinstance(normaliser, Value) and isinstance(signal, Value)
         chain, start = self.chain(normaliser)
-        if (statistic := self.statistic(start)) is None:
-            return None
-        if (scaled := self._signal(signal, statistic.of)) is None:
-            return None
-        centre, scales = scaled
+        for scaled in (False, True):
+            statistic = self.statistic(start, scaled)
+            if statistic is None or (found := self._signal(signal, statistic.of)) is None:
+                continue
+            return self._unit(join, position, chain, statistic, *found)
+        return None
+
+    def _unit(
+        self,
+        join: Equation,
+        position: int,
+        chain: tuple[Equation, ...],
+        statistic: Statistic,
+        centre: Centre,
+        scales: tuple[Fold, ...],
+    ) -> Normalisation | None:
         x = self._input(centre)
         equations = self._between(join.outputs[0], x)
         centring = self._between(centre.value, x)
-        paths = [self._path(square, x) for square in statistic.squares]
-        if equations is None or centring is None or None in paths:
+        squares = self._squares(statistic, x)
+        if equations is None or centring is None or squares is None:
             return None
-        outputs = [square.outputs[0] for square in statistic.squares]
         behind = self._behind(join)
         spec = NormalisationSpec(
             join=join,
             normaliser=position,
             centred=centre.value,
             centring=centring if centre.mean is not None else (),
-            squares=tuple(zip(outputs, (p for p in paths if p is not None), strict=True)),
+            squares=squares,
             linear=statistic.linear,
             total=statistic.total,
             statistic=statistic.value,
@@ -99,7 +107,7 @@ class _Search(Squares):
         )
         if not falls_as_a_power(spec, self.graph):
             return None
-        spec = expand(spec, self.graph)
+        spec = expand(spec, x, self.graph)
         last = behind[-1].equation if behind else join
         everything = (*equations, *(fold.equation for fold in behind))
         return Normalisation(spec, everything, x, last.outputs[0])
@@ -169,17 +177,27 @@ class _Search(Squares):
                 pending += (a for a in producer.inputs if self.facts[a].state is not State.CONSTANT)
         return guards
 
-    def _path(self, square: Equation, x: Value) -> tuple[Equation, ...] | None:
-        """The changes of layout from x to what is squared, or to what its mean is taken from."""
-        path: list[Equation] = []
-        value = self.live(square)[0]
+    def _squares(self, statistic: Statistic, x: Value) -> tuple[Square, ...] | None:
+        """For each equation that squares, how its operands come from x."""
+        squares: list[Square] = []
+        for equation in statistic.squares:
+            live = self.live(equation)
+            paths = [self._path(operand, x) for operand in (live[0], live[-1])]
+            if paths[0] is None or paths[1] is None:
+                return None
+            squares.append(Square(equation.outputs[0], paths[0], paths[1]))
+        return tuple(squares)
+
+    def _path(self, value: Value, x: Value) -> tuple[tuple[Equation, int], ...] | None:
+        """What moves and scales x on its way to what is squared; a mean is passed by."""
+        path: list[tuple[Equation, int]] = []
         while value is not x:
             equation = self.producer.get(value)
             live = [] if equation is None else self.live(equation)
             if equation is None or not live:
                 return None
-            if equation.name in LAYOUTS:
-                path.insert(0, equation)
+            if self.leads(equation, scaled=True):
+                path.insert(0, (equation, equation.inputs.index(live[0])))
             elif equation.name not in ("sub", "add"):
                 return None
             value = live[0]
@@ -214,4 +232,4 @@ class _Search(Squares):
     def _slides(self, equation: Equation) -> bool:
         """Whether it belongs to a window rather than to a sum over whole axes."""
         mixes = self.mixes(equation) and equation.name != "reduce_sum"
-        return mixes or equation.name in _CUTS
+        return mixes or equation.name in CUTS

@@ -12,6 +12,7 @@ from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Call, Equation, Value
 
 LAYOUTS = CASTS | {"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim"}
+CUTS = frozenset({"pad", "slice", "dynamic_slice", "concatenate", "stack", "gather"})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,12 +52,7 @@ class Dataflow:
         equation = self.producer.get(self.strip(value))
         if equation is not None and equation.name in ("sub", "add"):
             live = self.live(equation)
-            others = [a for a in equation.inputs if a not in live]
-            if (
-                len(live) == 1
-                and self.facts[others[0]].value == 0
-                and live[0] is equation.inputs[0]
-            ):
+            if self.adds_zero(equation):
                 return dataclasses.replace(self.centre(live[0]), value=value)
             if equation.name == "sub" and len(live) == 2:
                 x, mean = map(self.strip, live)
@@ -78,10 +74,9 @@ class Dataflow:
             live = [] if equation is None else self.live(equation)
             if equation is None or len(live) != 1 or isinstance(equation, Call):
                 return False
-            fold = as_fold(equation, self.facts)
-            scales = fold is not None and not fold.is_shift
             sums = sums or equation.name == "reduce_sum"
-            if not (scales or equation.name in LAYOUTS or equation.name == "reduce_sum"):
+            leads = equation.name in LAYOUTS or self.is_scale(equation)
+            if not leads and equation.name != "reduce_sum":
                 return False
             (value,) = live
         return sums
@@ -97,26 +92,60 @@ class Dataflow:
 
     def adds_zero(self, equation: Equation) -> bool:
         """Whether an equation leaves a value as it is: RMSNorm in Flax subtracts a mean of 0."""
-        others = [a for a in equation.inputs if not self.facts[a].live]
-        zero = bool(others) and self.facts[others[0]].value == 0
-        return equation.name in ("add", "sub") and len(self.live(equation)) == 1 and zero
+        if equation.name not in ("add", "sub") or len(self.live(equation)) != 1:
+            return False
+        place = equation.inputs.index(self.live(equation)[0])
+        zero = self.facts[equation.inputs[1 - place]].value == 0
+        return zero and (place == 0 or equation.name == "add")
 
-    def is_square(self, equation: Equation) -> bool:
-        """Whether an equation squares, in any spelling."""
+    def is_scale(self, equation: Equation) -> bool:
+        """Whether an equation multiplies with a constant."""
+        fold = as_fold(equation, self.facts)
+        return fold is not None and not fold.is_shift
+
+    def is_cut(self, equation: Equation) -> bool:
+        """Whether an equation takes a part of one value, or puts zeros beside it."""
+        live = self.live(equation)
+        if equation.name not in CUTS or len(live) != 1:
+            return False
+        others = (a for a in equation.inputs if a is not live[0] and a.dtype == live[0].dtype)
+        return all(self.facts[a].value == 0 for a in others)
+
+    def is_square(self, equation: Equation, scaled: bool = False) -> bool:
+        """Whether an equation squares, in any spelling; at most scaled, (a·x)·x."""
         if equation.name == "square":
             return True
         if equation.name == "integer_pow":
             return equation.params["y"] == 2
         if equation.name == "pow":
             return self.facts[equation.inputs[1]].value == 2
-        return equation.name == "mul" and self.same(*equation.inputs)
+        if equation.name != "mul" or len(self.live(equation)) != 2:
+            return False
+        operands = self.live(equation)
+        return self.same(*(map(self.unscaled, operands) if scaled else operands))
 
-    def squared(self, atom: Atom) -> Value | None:
-        """What a value is the square of, changes of layout stripped from the square."""
-        equation = self.producer.get(self.strip(atom)) if isinstance(atom, Value) else None
-        if equation is None or not self.is_square(equation) or not self.live(equation):
-            return None
-        return self.live(equation)[0]
+    def unscaled(self, value: Value) -> Value:
+        """The value in front of constant factors."""
+        equation = self.producer.get(value)
+        while equation is not None and self.is_scale(equation):
+            (value,) = self.live(equation)
+            equation = self.producer.get(value)
+        return value
+
+    def origin(self, value: Value, scaled: bool) -> Value:
+        """What a squared value was cut from, laid out anew, and scaled if that is asked for."""
+        equation = self.producer.get(value)
+        while equation is not None and self.leads(equation, scaled):
+            (value,) = self.live(equation)
+            equation = self.producer.get(value)
+        return value
+
+    def leads(self, equation: Equation, scaled: bool) -> bool:
+        """Whether the square of an equation's result is as good as that of its operand."""
+        if len(self.live(equation)) != 1:
+            return False
+        moves = equation.name in LAYOUTS or equation.name == "abs" or self.is_cut(equation)
+        return moves or (scaled and self.is_scale(equation))
 
     def mixes(self, equation: Equation) -> bool:
         """Whether an equation sums over elements."""

@@ -7,14 +7,14 @@ made; a constant whose value does not stand in the program counts as one there.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from lrpjax import _compat
-from lrpjax.plan.coefficients import Moved, Unknown, moved
+from lrpjax.plan.coefficients import Moved, Unknown, follow, in_place
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.units import NormalisationSpec
 from lrpjax.primitives import Kind
@@ -30,32 +30,36 @@ def falls_as_a_power(spec: NormalisationSpec, graph: Graph) -> bool:
     return bool(np.isfinite(steps).all() and steps[0] < 0 and abs(steps[0] / steps[1] - 1) < 0.02)
 
 
-def expand(spec: NormalisationSpec, graph: Graph) -> NormalisationSpec:
+def expand(spec: NormalisationSpec, x: Value, graph: Graph) -> NormalisationSpec:
     """Note whether the Taylor rule can be applied, or why not."""
     spec = dataclasses.replace(spec, adds=any(_adds(e, graph) for e in spec.linear))
     if not np.isfinite(_factor(spec, np.full(1, float(spec.adds)), graph)).all():
         return _without(spec, "k is 0, and a lone x_k = 0 has no expansion")
-    unsigned = {e.kind for e in spec.linear if _unsigned(e, graph)}
-    if not spec.local:
-        if any(e.kind is Kind.SCALE and _varies(e, graph) for e in spec.linear):
-            return _without(spec, "its sum has weights")
-        return dataclasses.replace(spec, signed=not unsigned)
     try:
-        found = movements(spec, lambda atom: _ones(atom, graph))
+        found = movements(spec, x, lambda atom: _ones(atom, graph), lambda path: 1.0)
     except Unknown as error:
         return _without(spec, f"the diagonal of its sum is not known, through {error}")
+    unsigned = {e.kind for e in (*spec.linear, *_scales(spec)) if _unsigned(e, graph)}
     negative = any(np.any(np.asarray(w) < 0) for w in found.weights.values())
+    matrix = not negative and unsigned <= {Kind.CONTRACTION} and _mixed_once(spec)
     return dataclasses.replace(
         spec,
         shifts=found.complete,
         signed=not (negative or unsigned),
-        splits=not negative and unsigned <= {Kind.CONTRACTION} and _mixed_once(spec),
+        matrix=matrix and not found.complete,
     )
+
+
+def _scales(spec: NormalisationSpec) -> Iterator[Equation]:
+    """Constant factors in front of a square, where the other factor doesn't have them too."""
+    for square in spec.squares:
+        if square.path != square.other:
+            yield from (e for e, _ in (*square.path, *square.other) if e.kind is Kind.SCALE)
 
 
 def _mixed_once(spec: NormalisationSpec) -> bool:
     """Whether one matrix or convolution is all that sums over elements."""
-    others = (e.kind in (Kind.SUM, Kind.ADD) or e.name == "pad" for e in spec.linear)
+    others = (e.kind in (Kind.SUM, Kind.ADD) for e in spec.linear)
     return [e.kind for e in spec.linear].count(Kind.CONTRACTION) == 1 and not any(others)
 
 
@@ -77,23 +81,37 @@ def _without(spec: NormalisationSpec, reason: str) -> NormalisationSpec:
     return dataclasses.replace(spec, taylor=reason)
 
 
-def movements(spec: NormalisationSpec, constant: Callable[[Atom], Any]) -> Moved:
-    """What each element of the layer's output takes of each square: L, in the output's layout.
+def movements(
+    spec: NormalisationSpec,
+    x: Value,
+    constant: Callable[[Atom], Any],
+    scale: Callable[[tuple[tuple[Equation, int], ...]], Any],
+) -> Moved:
+    """What each element of the layer's output takes of each square: L, in the layout of x.
+
+    Args:
+        spec: the layer.
+        x: its input.
+        constant: the values of constants.
+        scale: the constant factor along a path to a square, in the layout of its end.
 
     Raises:
         Unknown: where elements are not followed.
     """
-    if spec.statistic is not spec.total:
-        raise Unknown("the square of a mean")
-    sources = {square: square.shape for square, _ in spec.squares}
+    known: dict[Atom, Moved] = {}
+    for square in spec.squares:
+        found = Moved.of(x.shape)
+        for equation, place in square.path:
+            step: dict[Atom, Moved] = {equation.inputs[place]: found}
+            follow((equation,), step, constant)
+            found = step[equation.outputs[0]]
+        scaled = any(e.kind is Kind.SCALE for e, _ in square.other)
+        known[square.value] = found.times(scale(square.other)) if scaled else found
+    follow(spec.linear, known, constant)
+    known[spec.statistic] = known[spec.total]
     scalar = frozenset(e for e in spec.chain if e.kind is not Kind.ROUTE)
-    normaliser = spec.join.inputs[spec.normaliser]
-    assert isinstance(normaliser, Value)
-    return moved((*spec.linear, *spec.chain), sources, normaliser, constant, scalar)
-
-
-def _varies(equation: Equation, graph: Graph) -> bool:
-    return any(graph.facts[a].varies for a in equation.inputs if not graph.facts[a].live)
+    follow(spec.chain, known, constant, scalar)
+    return in_place(known[spec.join.inputs[spec.normaliser]], x.shape)
 
 
 def _ones(atom: Atom, graph: Graph) -> np.ndarray:
@@ -104,8 +122,8 @@ def _ones(atom: Atom, graph: Graph) -> np.ndarray:
 
 def _factor(spec: NormalisationSpec, statistic: np.ndarray, graph: Graph) -> np.ndarray:
     """The size of what x is multiplied with, for a few values of the statistic."""
-    known: dict[Atom, np.ndarray] = {spec.statistic: statistic.astype(np.float32)}
-    with jax.ensure_compile_time_eval(), jax.enable_x64(False):
+    known: dict[Atom, np.ndarray] = {spec.statistic: statistic}
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         for equation in spec.chain:
             known[equation.outputs[0]] = _step(equation, known, graph)
     size = np.abs(known[spec.join.inputs[spec.normaliser]].astype(np.float64))

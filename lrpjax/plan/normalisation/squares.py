@@ -65,33 +65,44 @@ class Squares(Dataflow):
             return False
         return equation.kind in _SCALAR_KINDS or equation.name in LAYOUTS
 
-    def statistic(self, value: Value) -> Statistic | None:
-        """The sum of squares that a value is, or the variance."""
-        equation = self.producer.get(value)
-        if equation is None:
-            return None
-        total, mean = value, None
-        if equation.name == "sub" and (squared := self.squared(equation.inputs[1])) is not None:
-            first = equation.inputs[0]
-            assert isinstance(first, Value)
-            total, mean = first, squared
-        if (linear := self._linear(total)) is None:
-            return None
-        equations, squares = linear
-        centres = [self.centre(self.live(square)[0]) for square in squares]
-        of = centres[0]
-        if mean is not None:
-            mean = self.strip(mean)
-            if of.mean is not None or not self.is_mean(mean, of.x):
-                return None
-            of = dataclasses.replace(of, mean=mean)
-        elif not all(self.equal(of, other) for other in centres[1:]):
-            return None
-        if not any(self.mixes(e) for e in equations):
-            return None
-        return Statistic(value, total, equations, squares, of)
+    def statistic(self, value: Value, scaled: bool) -> Statistic | None:
+        """The variance that a value is, or the sum of squares.
 
-    def _linear(self, total: Value) -> tuple[tuple[Equation, ...], tuple[Equation, ...]] | None:
+        Args:
+            value: where the normaliser's chain begins.
+            scaled: look for x behind constant factors of what is squared.
+        """
+        return self._variance(value, scaled) or self._total(value, scaled)
+
+    def _total(self, value: Value, scaled: bool) -> Statistic | None:
+        """A linear map of the squares of one value."""
+        if (found := self._linear(value, scaled)) is None:
+            return None
+        linear, squares = found
+        centres = [self.centre(self.origin(self.live(e)[0], scaled)) for e in squares]
+        alike = all(self.equal(centres[0], other) for other in centres[1:])
+        if not alike or not any(self.mixes(e) for e in linear):
+            return None
+        return Statistic(value, value, linear, squares, centres[0])
+
+    def _variance(self, value: Value, scaled: bool) -> Statistic | None:
+        """The mean of the squares minus the square of the mean."""
+        equation = self.producer.get(value)
+        if equation is None or equation.name != "sub" or len(self.live(equation)) != 2:
+            return None
+        first, second = self.live(equation)
+        squared = self.producer.get(self.strip(second))
+        total = self._total(first, scaled)
+        if total is None or squared is None or not self.is_square(squared):
+            return None
+        mean = self.strip(self.live(squared)[0])
+        if total.of.mean is not None or not self.is_mean(mean, total.of.x):
+            return None
+        return dataclasses.replace(total, value=value, of=dataclasses.replace(total.of, mean=mean))
+
+    def _linear(
+        self, total: Value, scaled: bool
+    ) -> tuple[tuple[Equation, ...], tuple[Equation, ...]] | None:
         """The linear program that makes a value, and the equations that square in front of it."""
         linear: set[Equation] = set()
         squares: set[Equation] = set()
@@ -102,13 +113,15 @@ class Squares(Dataflow):
                 return None
             if equation in linear or equation in squares:
                 continue
-            if self.is_square(equation):
+            if self.is_square(equation, scaled):
                 squares.add(equation)
                 continue
             if not self._is_linear(equation):
                 return None
             linear.add(equation)
             pending += self.live(equation)
+        if not squares:
+            return None
         order = self.graph.order.__getitem__
         return tuple(sorted(linear, key=order)), tuple(sorted(squares, key=order))
 
