@@ -64,8 +64,10 @@ def default_rule(unit: Any, default_first: bool) -> tuple[Rule, str]:
         return Flat(), "default of a first, overlapping convolution"
     if unit.kind == "shift" and unit.direct:
         return Pass(), "default of a shift directly on the input"
-    if unit.kind == "normalisation" and unit.spec.local and unit.spec.taylor is None:
-        return Taylor(), "default of a local normalisation"
+    if unit.kind == "normalisation" and unit.spec.local:
+        if unit.spec.taylor is None:
+            return Taylor(), "default of a local normalisation"
+        return ConstantNormaliser(), f"default where Taylor has no expansion: {unit.spec.taylor}"
     return _DEFAULTS[unit.kind], f"default of {unit.kind}"
 
 

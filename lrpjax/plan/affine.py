@@ -64,7 +64,7 @@ def _folds(core: Equation, operand: int, weights: int | None, graph: Graph) -> t
     value: Value = core.outputs[0]
     while (eqn := graph.only_consumer(value)) is not None and not graph.claimed(eqn):
         fold = as_fold(eqn, graph.facts)
-        if fold is None and _is_layout(eqn, value):
+        if fold is None and is_layout(eqn, value):
             fold = Fold(eqn, None, 0)
         if fold is None or not _fits(fold, tuple(chain), core, operand, weights):
             break
@@ -89,7 +89,7 @@ def _varies(constant: Atom | None, facts: Facts) -> frozenset[int]:
     return frozenset() if constant is None else facts[constant].varies
 
 
-def _is_layout(equation: Equation, value: Value) -> bool:
+def is_layout(equation: Equation, value: Value) -> bool:
     """Whether an equation keeps every element, only elsewhere or in another precision."""
     if equation.name == "broadcast_in_dim":
         dims = equation.params["broadcast_dimensions"]

@@ -7,7 +7,7 @@ needs beside them is worked out only when that rule asks for it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrpjax.plan.coefficients import Moved
+from lrpjax.plan.layout import squash, to_core
 from lrpjax.plan.normalisation.expansion import movements
 from lrpjax.plan.units import Fold, NormalisationSpec, Unit
 from lrpjax.primitives import Kind
@@ -41,7 +42,7 @@ def normalisation_view(
     layer = _Layer(unit, unit.spec, dtype, run_wide(unit.equations, known, dtype))
     view = views.Normalisation(
         x=layer.env[x],
-        y=env[y].astype(dtype),
+        y=to_core(env[y].astype(dtype), unit.spec.behind),
         c=layer.env[unit.spec.centred],
         shift=layer.shift,
         factor=layer.factor(layer.env[layer.normaliser]),
@@ -49,7 +50,7 @@ def normalisation_view(
         expansion=layer.expansion,
         centres=unit.spec.centres,
     )
-    return view, relevance[0].astype(dtype)
+    return view, to_core(relevance[0].astype(dtype), unit.spec.behind)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,20 +78,29 @@ class _Layer:
     def factor(self, normaliser: Array) -> Array:
         """ν: what c is multiplied with, the constant scales on the way included."""
         factor = 1 / normaliser if self.spec.join.name == "div" else normaliser
-        for fold in (*self.spec.scales, *self.spec.behind):
+        for fold in self.spec.scales:
             factor = factor * self._steps(fold)[0]
+        for s, _ in self._behind():
+            factor = factor * s
         return factor
 
     @property
     def shift(self) -> Array:
         shift = jnp.zeros((), self.dtype)
-        for fold in self.spec.behind:
-            s, t = self._steps(fold)
+        for s, t in self._behind():
             shift = shift * s + t
         return shift
 
-    def _steps(self, fold: Fold) -> tuple[Array, Array]:
-        return scale_and_shift(fold, None if fold.constant is None else self.read(fold.constant))
+    def _behind(self) -> Iterator[tuple[Array, Array]]:
+        """The scales and shifts behind, in the layout of the join."""
+        for place, fold in enumerate(self.spec.behind):
+            if not fold.is_layout:
+                yield self._steps(fold, self.spec.behind[:place])
+
+    def _steps(self, fold: Fold, before: tuple[Fold, ...] = ()) -> tuple[Array, Array]:
+        if fold.constant is None:
+            return scale_and_shift(fold, None)
+        return scale_and_shift(fold, to_core(squash(self.read(fold.constant), fold.varies), before))
 
     def centred_back(self, relevance: Array) -> Array:
         """The transpose of x → c."""

@@ -212,11 +212,18 @@ class _Messages:
         self.constant = layer.c * expansion.own
         # Where c is 0 so is all that it sends; the slope of √S is infinite there.
         self.rate = jnp.where(layer.c == 0, 0, 2 * layer.c * expansion.slope)
-        self.linear = self.rate * expansion.others.apply(self.u)
+        self.linear = self._linear(expansion.others)
 
     def back(self, c: Array) -> Array:
         """What each input gets where each output's messages are multiplied with c."""
-        return self._constant_back(c) + self.u * self.expansion.others.back(self.rate * c)
+        return self._constant_back(c) + self._times_u(self.expansion.others.back(self.rate * c))
+
+    def _linear(self, two_way: views.TwoWay) -> Array:
+        """The sum of an output's messages from others; none where squares overflow, and y is 0."""
+        return jnp.where(self.rate == 0, 0, self.rate * two_way.apply(self.u))
+
+    def _times_u(self, c: Array) -> Array:
+        return jnp.where(c == 0, 0, self.u * c)
 
     def _constant_back(self, c: Array) -> Array:
         if not self.uniform:
@@ -235,7 +242,7 @@ class _Messages:
             return sum(map(positive, each)), sum(map(negative, each))
         plus, minus = positive(self.constant), negative(self.constant)
         for up, two_way in self._signed():
-            linear = self.rate * two_way.apply(self.u)
+            linear = self._linear(two_way)
             plus, minus = plus + jnp.where(up, linear, 0), minus + jnp.where(up, 0, linear)
         return plus, minus
 
@@ -249,7 +256,8 @@ class _Messages:
             return given
         for up, two_way in self._signed():
             given += two_way.back(self.rate * jnp.where(up, plus, minus))
-        return self.constant * jnp.where(self.constant >= 0, plus, minus) + self.u * given
+        own = self.constant * jnp.where(self.constant >= 0, plus, minus)
+        return own + self._times_u(given)
 
     def _signed(self) -> Iterator[tuple[Array, views.TwoWay]]:
         """L by the sign of its elements, and whether the messages through it are positive."""

@@ -81,7 +81,8 @@ class Pass(Rule):
         shapes = {v.shape for v in (*unit.inputs, *unit.outputs)}
         several = len(unit.inputs) != 1 or len(unit.outputs) != 1
         moved = unit.family == "affine" and any(fold.is_layout for fold in unit.spec.folds)
-        if unit.family != "elementwise" and (several or moved or len(shapes) != 1):
+        fits = unit.family in ("elementwise", "normalisation")
+        if not fits and (several or moved or len(shapes) != 1):
             return "Pass needs one dependent operand of the output's shape"
         return super().misfit(unit)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from lrpjax.plan.affine import as_fold
+from lrpjax.plan.affine import as_fold, is_layout
 from lrpjax.plan.elementwise import CASTS, is_scalar
 from lrpjax.plan.facts import State
 from lrpjax.plan.graph import Graph
@@ -213,7 +213,7 @@ class _Search(Squares):
         )
 
     def _behind(self, join: Equation) -> tuple[Fold, ...]:
-        """Scales and shifts behind, up to the last one that is a parameter or an array.
+        """Scales and shifts behind, changes of layout between them, up to the last parameter.
 
         A scalar that follows is left: it may feed a nonlinearity.
         """
@@ -222,6 +222,8 @@ class _Search(Squares):
         value = join.outputs[0]
         while (equation := self.graph.only_consumer(value)) is not None:
             fold = as_fold(equation, self.facts)
+            if fold is None and is_layout(equation, value):
+                fold = Fold(equation, None, 0)
             if fold is None or self.graph.claimed(equation):
                 break
             chain.append(fold)
