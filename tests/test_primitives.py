@@ -61,7 +61,7 @@ UNKNOWN = {
     "quotient": ("div", lambda x: x / (1.0 + jnp.abs(x[:, ::-1]))),
     "two dependent matrices": ("dot_general", lambda x: x @ x.T),
     "softmax": ("div", jax.nn.softmax),
-    "standardised": ("mul", lambda x: x * lax.rsqrt((x**2).mean(1, keepdims=True) + 1e-6)),
+    "raised by its size": ("mul", lambda x: x * jnp.sqrt((x**2).mean(1, keepdims=True) + 1e-6)),
     "scan": ("scan", lambda x: lax.scan(lambda c, a: (c + a, None), X[0], x)[0]),
     "fori_loop": ("scan", lambda x: lax.fori_loop(0, 3, lambda i, c: c + 1.0, x)),
     "while": ("while", a_while_loop),

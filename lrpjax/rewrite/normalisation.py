@@ -130,7 +130,7 @@ class _Layer:
             slope=slope,
             others=self._others(where),
             by_sign=self._by_sign(where),
-            members=self._two_way(self._members),
+            members=self._members(where),
             count=lambda: self._count(where),
             shifts=where.weights if where.complete else None,
         )
@@ -141,8 +141,12 @@ class _Layer:
             return 0.0
         return self._laid_out(self._sums(jnp.zeros_like(u)), self.spec.statistic)
 
-    def _members(self, a: Array) -> Array:
-        return self._linear(a, _counted, bare=True)
+    def _members(self, where: Moved) -> views.TwoWay:
+        """The sum over a window that counts each of its elements once."""
+        if not where.complete:
+            return self._two_way(lambda a: self._linear(a, _counted, bare=True))
+        once = {shift: jnp.where(w != 0, 1, 0) for shift, w in where.weights.items()}
+        return self._two_way(lambda a: sum(moved(w * a, s) for s, w in once.items()))
 
     def _count(self, where: Moved) -> Array:
         """How many elements each window has, at size 1 along axes that it is the same on.
@@ -151,7 +155,7 @@ class _Layer:
         """
         if where.complete and not any(isinstance(w, jax.Array) for w in where.weights.values()):
             return sum(_arrived(w, s) for s, w in where.weights.items())
-        return self._members(jnp.ones(self.unit.inputs[0].shape, self.dtype))
+        return self._members(where).apply(jnp.ones(self.x.shape, self.dtype))
 
     def _two_way(self, linear: Callable[[Array], Array]) -> views.TwoWay:
         like = jax.ShapeDtypeStruct(self.unit.inputs[0].shape, self.dtype)
