@@ -3,38 +3,45 @@
 Example:
     >>> from lrpjax import models
     >>> models.available()
-    ('efficientnet_lite0',)
+    ('efficientnet_lite0', 'cifar10_lrn', 'cifar10_lrn_seed1', 'cifar10_lrn_seed2')
     >>> classifier = models.load("efficientnet_lite0")
     >>> classifier.labels[classifier.class_index("espresso")]
     'espresso'
 
-``available()`` names the networks whose trained weights come with a package; ``architectures()``
-names all. The others are in torchvision's layout and take weights from a safetensors file, which
-one line makes (see `load`)::
+``available()`` names the networks whose trained weights come with a package, this one or another;
+``architectures()`` names all. The others are in torchvision's layout, or in Caffe's (``alexnet``,
+``googlenet``), and take weights from a safetensors file, which one line makes (see `load`)::
 
     classifier = models.load("resnet50", weights="resnet50.safetensors")
 
 Every network takes raw pixels from 0 to 255, brings them to its own range itself, and gives logits.
+
+``LocalResponseNorm`` is the layer that Flax lacks; ``lrpjax.models.cifar10`` has a compact network
+with it, trained from three seeds (``cifar10_lrn``, ``cifar10_lrn_seed1``, ``cifar10_lrn_seed2``).
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from os import PathLike
 
 from . import own_weights, pretrained
 from .classifier import Classifier
+from .local_response_norm import LocalResponseNorm
 from .networks import architectures, build, unknown
-from .own_weights import export_command, structure
+from .own_weights import export_command, export_hint, structure
 from .photographs import sample_paths, sample_photographs
 from .torch_checkpoint import CheckpointError
 
 __all__ = [
     "CheckpointError",
     "Classifier",
+    "LocalResponseNorm",
     "architectures",
     "available",
     "build",
     "check_name",
     "export_command",
+    "export_hint",
     "load",
     "sample_paths",
     "sample_photographs",
@@ -43,6 +50,9 @@ __all__ = [
 
 MODELS: dict[str, Callable[[], Classifier]] = {
     "efficientnet_lite0": pretrained.efficientnet_lite0,
+    "cifar10_lrn": pretrained.cifar10_lrn,
+    "cifar10_lrn_seed1": functools.partial(pretrained.cifar10_lrn, 1),
+    "cifar10_lrn_seed2": functools.partial(pretrained.cifar10_lrn, 2),
 }
 
 
@@ -54,7 +64,7 @@ def available() -> tuple[str, ...]:
 
     Example:
         >>> available()
-        ('efficientnet_lite0',)
+        ('efficientnet_lite0', 'cifar10_lrn', 'cifar10_lrn_seed1', 'cifar10_lrn_seed2')
     """
     return tuple(MODELS)
 
@@ -67,8 +77,9 @@ def load(
 ) -> Classifier:
     """Loads a trained network.
 
-    Weights of your own are in the safetensors format, under torchvision's names. Torchvision's
-    trained ones are put into a file, where torch, torchvision and safetensors are installed, by::
+    Weights of your own are in the safetensors format, under torchvision's names, or Caffe's for
+    Caffe's networks (``export_command`` has their line). Torchvision's trained ones are put into a
+    file, where torch, torchvision and safetensors are installed, by::
 
         python -c "import torchvision, safetensors.torch as s; s.save_file(
             torchvision.models.resnet50(weights='IMAGENET1K_V1').state_dict(),
@@ -83,8 +94,8 @@ def load(
         name: One of ``available()``, or, with weights, of ``architectures()``.
         weights: A safetensors file; its last layer says how many classes there are. None for
             the weights that come with a package.
-        labels: With weights, one name per class. None for ImageNet's names where there are 1000
-            classes, else ``class 0``, ``class 1``, …
+        labels: With weights, one name per class. None for CIFAR-10's names with its network,
+            ImageNet's where there are 1000 classes, else ``class 0``, ``class 1``, …
 
     Returns:
         The network with its class names and its preprocessing.
@@ -108,8 +119,7 @@ def load(
     if name not in MODELS:
         raise ValueError(
             f"{name} comes without weights; give a file of them: load({name!r}, "
-            f"weights='{name}.safetensors'). Where torch, torchvision and safetensors are "
-            f"installed, this makes one: {export_command(name)}"
+            f"weights='{name}.safetensors'). {export_hint(name)}"
         )
     return MODELS[name]()
 

@@ -33,22 +33,27 @@ class Sequential(nnx.List[Any]):
 
 
 @jax.named_scope("normalise")
-def normalised(pixels: jax.Array) -> jax.Array:
-    """Brings raw pixels to the range that torchvision's networks are trained on.
+def normalised(
+    pixels: jax.Array,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> jax.Array:
+    """Brings raw pixels to the range that a network is trained on, by default torchvision's.
 
     Args:
         pixels: From 0 to 255, any real dtype ``[..., 3]``.
+        mean: Each colour's mean over the training set, in parts of 255; by default ImageNet's.
+        std: Its standard deviation.
 
     Returns:
-        (pixels / 255 - mean) / std with ImageNet's mean and standard deviation of each colour,
-        float ``[..., 3]``.
+        (pixels / 255 - mean) / std, float ``[..., 3]``.
 
     Example:
         >>> normalised(jnp.array([0.485, 0.456, 0.406]) * 255).round(5)
         Array([0., 0., 0.], dtype=float32)
     """
     x = pixels / 255.0
-    return (x - jnp.asarray(IMAGENET_MEAN, x.dtype)) / jnp.asarray(IMAGENET_STD, x.dtype)
+    return (x - jnp.asarray(mean, x.dtype)) / jnp.asarray(std, x.dtype)
 
 
 def refuse_empty(x: jax.Array, pixels: jax.Array) -> None:
@@ -74,6 +79,7 @@ def conv(
     stride: int = 1,
     groups: int = 1,
     bias: bool = False,
+    padding: int | None = None,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
     """A square convolution padded by half a kernel on every side, as PyTorch's networks have it.
@@ -85,7 +91,7 @@ def conv(
         features_out,
         (kernel, kernel),
         strides=stride,
-        padding=kernel // 2,
+        padding=kernel // 2 if padding is None else padding,
         feature_group_count=groups,
         use_bias=bias,
         kernel_init=nnx.initializers.he_normal(),

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from . import efficientnet_lite, resnet, vgg
+from . import alexnet, caffe_layout, efficientnet_lite, googlenet, resnet, vgg
+from .cifar10.network import CLASSES, IMAGE_SIZE, Cifar10LRN
 from .densenet import DenseNet121
 from .efficientnet_lite import EfficientNetLite0
 from .mobilenet_v2 import MobileNetV2
@@ -22,23 +23,47 @@ from .torch_layout import NO_REORDERING, Reorder
 
 
 class Architecture(NamedTuple):
-    """How a network is made, and what its parts are called in PyTorch.
+    """How a network is made, what its parts are called in a file of weights, and what it sees.
 
     Attributes:
         make: From the number of classes and ``rngs`` to the network.
-        head: The last layer's name in the ``state_dict``.
+        head: The last layer's name in the file, which is PyTorch's ``state_dict`` or like it.
         module_name: From a module's path here to its name there.
         reorder: For an array by its name there, what to do with it before all else.
+        published: Who publishes trained weights under these names: "torchvision", "caffe", or
+            "" for nobody.
+        image_size: Height and width of the pictures it is trained on.
+        crop: The part of a photograph's short side that they show.
+        labels: Its classes' names, where they are not ImageNet's.
     """
 
     make: Callable[..., nnx.Module]
     head: str
     module_name: Callable[[list[str]], str] = ".".join
     reorder: Mapping[str, Reorder] = NO_REORDERING
+    published: str = "torchvision"
+    image_size: int = 224
+    crop: float = 0.875
+    labels: tuple[str, ...] = ()
 
+
+# Caffe crops from 256 pixels, as torchvision does.
+_ALEXNET = Architecture(
+    alexnet.AlexNet,
+    "fc8",
+    reorder=alexnet.REORDER,
+    published="",
+    image_size=alexnet.IMAGE_SIZE,
+    crop=alexnet.IMAGE_SIZE / 256,
+)
+_CIFAR10_LRN = Architecture(
+    Cifar10LRN, "fc", published="", image_size=IMAGE_SIZE, crop=1.0, labels=CLASSES
+)
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "efficientnet_lite0": Architecture(EfficientNetLite0, "_fc", efficientnet_lite.module_name),
+    "efficientnet_lite0": Architecture(
+        EfficientNetLite0, "_fc", efficientnet_lite.module_name, published=""
+    ),
     "vgg16": Architecture(vgg.VGG16, "classifier.6", reorder=vgg.REORDER),
     "vgg16_bn": Architecture(
         functools.partial(vgg.VGG16, norm=True), "classifier.6", reorder=vgg.REORDER
@@ -47,6 +72,20 @@ ARCHITECTURES: dict[str, Architecture] = {
     "resnet50": Architecture(resnet.resnet50, "fc"),
     "mobilenet_v2": Architecture(MobileNetV2, "classifier.1"),
     "densenet121": Architecture(DenseNet121, "classifier"),
+    "alexnet": _ALEXNET,
+    "bvlc_alexnet": _ALEXNET._replace(
+        make=functools.partial(alexnet.AlexNet, norm=alexnet.bvlc_norm), published="caffe"
+    ),
+    "googlenet": Architecture(
+        googlenet.GoogLeNet,
+        "loss3/classifier",
+        caffe_layout.MODULE_NAME,
+        googlenet.REORDER,
+        published="caffe",
+    ),
+    "cifar10_lrn": _CIFAR10_LRN,
+    "cifar10_lrn_seed1": _CIFAR10_LRN,
+    "cifar10_lrn_seed2": _CIFAR10_LRN,
 }
 
 

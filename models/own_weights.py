@@ -1,4 +1,4 @@
-"""Networks in torchvision's layout with weights from a file of the user's own.
+"""Networks with weights from a file of the user's own, under torchvision's names or Caffe's.
 
 Files are in the safetensors format, which holds arrays and nothing that runs. One is made where
 torch, torchvision and safetensors are installed, by one line (``export_command`` prints it)::
@@ -23,6 +23,23 @@ from .classifier import Classifier
 from .networks import ARCHITECTURES, outline
 from .torch_checkpoint import CheckpointError
 from .torch_layout import fill
+
+_COMMANDS = {
+    "torchvision": (
+        "import torchvision, safetensors.torch as s; s.save_file("
+        "torchvision.models.{name}(weights='IMAGENET1K_V1').state_dict(), '{name}.safetensors')"
+    ),
+    "caffe": (
+        "import caffe, safetensors.numpy as s; "
+        "net = caffe.Net('deploy.prototxt', '{bvlc_name}.caffemodel', caffe.TEST); "
+        "s.save_file({{f'{{layer}}.{{part}}': blob.data for layer, blobs in net.params.items() "
+        "for part, blob in zip(('weight', 'bias'), blobs)}}, '{name}.safetensors')"
+    ),
+}
+_NEEDS = {
+    "torchvision": "Where torch, torchvision and safetensors are installed",
+    "caffe": "Where pycaffe and safetensors are installed and Caffe's two files lie",
+}
 
 
 def classifier(
@@ -55,12 +72,14 @@ def from_arrays(
     Args:
         name: One of ``architectures()``.
         arrays: The arrays by name. The last layer's bias says how many classes there are.
-        labels: One name per class. None for ImageNet's names where there are 1000 classes and
-            the package with the names is installed, else ``class 0``, ``class 1``, …
+        labels: One name per class. None for the network's own where their number fits, or
+            ImageNet's where there are 1000 classes and the package with the names is installed,
+            else ``class 0``, ``class 1``, …
 
     Returns:
         The classifier, for pixels from 0 to 255, with torchvision's first recipe of
-        preprocessing: the short side to 256 (bilinear), of which the middle 224 are seen.
+        preprocessing: the short side to 256 (bilinear), of which the middle 224 are seen (227 by
+        AlexNet). CIFAR-10's network sees the whole short side at 32.
 
     Raises:
         CheckpointError: The arrays are another network's.
@@ -100,10 +119,19 @@ def structure(name: str, classes: int = 1000, labels: Sequence[str] | None = Non
         >>> plan.units[1].layer, plan.units[1].rule
         ('features/0', Flat())
     """
-    names, synonyms = _class_names(classes, labels)
     model = outline(name, classes)
+    network = ARCHITECTURES[name]
+    if labels is None and len(network.labels) == classes:
+        labels = network.labels
+    names, synonyms = _class_names(classes, labels)
     return Classifier(
-        name=name, model=model, labels=names, synonyms=synonyms, resampling="bilinear"
+        name=name,
+        model=model,
+        labels=names,
+        image_size=network.image_size,
+        crop=network.crop,
+        synonyms=synonyms,
+        resampling="bilinear",
     )
 
 
@@ -138,23 +166,47 @@ def read(path: str | PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def export_command(name: str) -> str:
-    """The shell command that makes a file of torchvision's trained weights.
+    """The shell command that makes a file of published weights.
 
     Args:
-        name: A network's name, which is torchvision's too.
+        name: A network's name: torchvision's too, or that of a network of Caffe's.
 
     Returns:
-        The command; it needs torch, torchvision and safetensors, and writes NAME.safetensors.
+        The command. For torchvision's networks it needs torch, torchvision and safetensors; for
+        Caffe's, pycaffe, safetensors and the two files that Caffe publishes, deploy.prototxt and
+        ….caffemodel. It writes NAME.safetensors.
+
+    Raises:
+        ValueError: Nobody publishes weights for this network.
 
     Example:
         >>> print(export_command("resnet50"))  # doctest: +ELLIPSIS
         python -c "import torchvision, safetensors.torch as s; s.save_file(...)"
     """
-    weights = f"torchvision.models.{name}(weights='IMAGENET1K_V1').state_dict()"
-    return (
-        'python -c "import torchvision, safetensors.torch as s; '
-        f"s.save_file({weights}, '{name}.safetensors')\""
-    )
+    published = ARCHITECTURES[name].published
+    if published not in _COMMANDS:
+        raise ValueError(f"nobody publishes weights of {name}")
+    bvlc_name = f"bvlc_{name.removeprefix('bvlc_')}"
+    return f'python -c "{_COMMANDS[published].format(name=name, bvlc_name=bvlc_name)}"'
+
+
+def export_hint(name: str) -> str:
+    """The sentence that says where a file of weights comes from.
+
+    Args:
+        name: A network's name.
+
+    Returns:
+        The sentence, with the command of `export_command` where there is one.
+
+    Example:
+        >>> export_hint("alexnet")
+        'nobody publishes weights of alexnet, so they are of your own training'
+    """
+    published = ARCHITECTURES[name].published
+    if published not in _COMMANDS:
+        return f"nobody publishes weights of {name}, so they are of your own training"
+    return f"{_NEEDS[published]}, this makes one: {export_command(name)}"
 
 
 def _class_names(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import efficientnet_lite, imagenet
+from . import efficientnet_lite, imagenet, own_weights
 from ._packages import package_file
+from .cifar10 import weights
 from .classifier import Classifier
 from .torch_checkpoint import read_state_dict
 
@@ -68,3 +69,25 @@ def efficientnet_lite0() -> Classifier:
         labels=tuple(synonyms[0] for synonyms in names),
         synonyms=names,
     )
+
+
+def cifar10_lrn(seed: int = 0) -> Classifier:
+    """The CIFAR-10 network with local response normalisation, trained here (160,000 parameters).
+
+    Args:
+        seed: Which of the three trainings, which differ in nothing else: 0, 1 or 2. Seed 0 is
+            called ``cifar10_lrn``, the others ``cifar10_lrn_seed1`` and ``cifar10_lrn_seed2``.
+
+    Returns:
+        The classifier, for pixels ``[n, 32, 32, 3]`` from 0 to 255; its test accuracy is in
+        ``cifar10.weights.report(seed)``.
+
+    Raises:
+        ImportError: The package ``safetensors`` is missing.
+
+    Example:
+        >>> cifar10_lrn(1).labels[:3]
+        ('airplane', 'automobile', 'bird')
+    """
+    name = f"cifar10_lrn_seed{seed}" if seed else "cifar10_lrn"
+    return own_weights.from_arrays(name, own_weights.read(weights.path(seed)))

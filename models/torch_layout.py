@@ -22,6 +22,24 @@ Reorder = Callable[[np.ndarray], np.ndarray]
 NO_REORDERING: Mapping[str, Reorder] = MappingProxyType({})
 
 
+def channels_last(weight: np.ndarray, *, grid: int) -> np.ndarray:
+    """The columns of a dense layer behind a map in the order of Flax's flattened maps.
+
+    Args:
+        weight: ``[out, features·grid·grid]``, made for a flattened ``[features, grid, grid]``.
+        grid: The map's height and width.
+
+    Returns:
+        The same shape, for a flattened ``[grid, grid, features]``.
+
+    Example:
+        >>> channels_last(np.array([[1, 2, 3, 4, 10, 20, 30, 40]]), grid=2)
+        array([[ 1, 10,  2, 20,  3, 30,  4, 40]])
+    """
+    cube = weight.reshape(len(weight), -1, grid, grid)
+    return np.moveaxis(cube, 1, -1).reshape(weight.shape)
+
+
 def fill(
     model: nnx.Module,
     arrays: Mapping[str, np.ndarray],
@@ -61,6 +79,32 @@ def fill(
         for path, (name, leaf) in leaves.items()
     }
     nnx.update(model, nnx.from_flat_state(values))
+
+
+def state_dict(model: nnx.Module) -> dict[str, np.ndarray]:
+    """The arrays that `fill` puts into a network whose modules have the names of its attributes.
+
+    Args:
+        model: The network.
+
+    Returns:
+        Its parameters and statistics by name, float as they are: convolutions
+        ``[out, in, height, width]``, dense layers ``[out, in]``.
+
+    Example:
+        >>> arrays = state_dict(nnx.Dict(fc=nnx.Linear(3, 2, rngs=nnx.Rngs(0))))
+        >>> {name: array.shape for name, array in arrays.items()}
+        {'fc.bias': (2,), 'fc.weight': (2, 3)}
+    """
+    arrays = {}
+    for path, leaf in nnx.to_flat_state(nnx.state(model)):
+        *module, kind = map(str, path)
+        array = np.asarray(leaf[...])
+        if array.ndim > 1:
+            array = np.moveaxis(array, (-1, -2), (0, 1))
+        # Safetensors stores the bytes as they lie, so they must lie in order.
+        arrays[".".join([*module, LEAVES[kind]])] = np.ascontiguousarray(array)
+    return arrays
 
 
 def _check_names(wanted: set[str], arrays: Mapping[str, np.ndarray], network: str) -> None:

@@ -4,14 +4,15 @@ Reference: K. Simonyan and A. Zisserman, Very Deep Convolutional Networks for La
 Recognition, ICLR 2015 (configuration D).
 """
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from .layers import Sequential, batch_norm, conv, normalised, refuse_empty
+from .torch_layout import channels_last
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 HIDDEN, GRID = 4096, 7
@@ -21,13 +22,7 @@ def _halve(x: jax.Array) -> jax.Array:
     return nnx.max_pool(x, (2, 2), strides=(2, 2))
 
 
-def _channels_last(weight: np.ndarray) -> np.ndarray:
-    """The first dense layer's columns in the order of a flattened ``[height, width, features]``."""
-    cube = weight.reshape(len(weight), -1, GRID, GRID)
-    return np.moveaxis(cube, 1, -1).reshape(weight.shape)
-
-
-REORDER = {"classifier.0.weight": _channels_last}
+REORDER = {"classifier.0.weight": functools.partial(channels_last, grid=GRID)}
 
 
 class VGG16(nnx.Module):
