@@ -44,8 +44,8 @@ class LocalResponseNorm(nnx.Module):
 
     Example:
         >>> norm = LocalResponseNorm(size=3, alpha=3.0, beta=0.5, k=0.0)
-        >>> print(np.round(norm(jnp.array([3.0, 4.0, 0.0])), 4))
-        [0.6 0.8 0. ]
+        >>> print(*(f"{y:.4f}" for y in norm(jnp.array([3.0, 4.0, 0.0]))))
+        0.6000 0.8000 0.0000
     """
 
     def __init__(

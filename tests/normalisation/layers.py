@@ -146,7 +146,6 @@ def by_hand():
         "sum of residuals": (by_residuals, LAYER),
         "without keepdims": (without_keepdims, PLAIN),
         "standardize": (lambda x: jax.nn.standardize(x, epsilon=E), PLAIN),
-        "vmap": (jax.vmap(jax.vmap(lambda x: by_variance(x))), PLAIN),
         "groups by reshape": (grouped, GROUP),
         "channels first": (channels_first, over(SPACE, affine=False)),
         "halves of the channels": (of_repeated_blocks, halves),
@@ -154,6 +153,17 @@ def by_hand():
             lambda x: SCALE * (x * lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + E)),
             RMS,
         ),
+    }
+
+
+def mapped():
+    """The same under vmap, which moves x and its sums each in its own way."""
+    last = jax.vmap(jax.vmap(lambda x: x / jnp.sqrt(jnp.mean(x * x, -1, keepdims=True) + E), 2, 2))
+    return {
+        "vmap of vmap": (jax.vmap(jax.vmap(lambda x: by_variance(x))), PLAIN),
+        "vmap of the second axis": (jax.vmap(lambda x: by_residuals(x), 1, 1), LAYER),
+        "vmap of the third axis": (jax.vmap(lambda x: by_squares(x), 2, 2), PLAIN),
+        "vmap of the last axis": (last, over({2: full(4)}, False, False)),
     }
 
 
@@ -187,4 +197,4 @@ def l2():
 
 
 #: All families; the functions that make them need double precision.
-FAMILIES = {"linen": linen, "nnx": nnx_layers, "by hand": by_hand, "l2": l2}
+FAMILIES = {"linen": linen, "nnx": nnx_layers, "by hand": by_hand, "mapped": mapped, "l2": l2}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -205,31 +206,35 @@ def draw_step(d, steps):
 
 @dataclass(frozen=True)
 class Program:
-    """A linear function of one array, `matrices` of whose steps are matrices.
+    """A linear function of one array.
 
     Attributes:
-        clear: no axis is mixed by a matrix and by another step too.
+        names: of its steps, in order.
+        shape: of its input and output.
+        last: it has one matrix, along an axis that nothing moved along, and what follows keeps
+            elements apart.
     """
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
     function: object
-    matrices: int
-    clear: bool
+    last: bool
+
+
+def matrix_of(program):
+    """The dense matrix [out, in], one unit vector at a time."""
+    size = int(np.prod(program.shape))
+    units = np.eye(size).reshape(size, *program.shape)
+    return np.asarray(jax.jit(jax.vmap(program.function))(units)).reshape(size, size).T
 
 
 def draw(seed, matrices=0):
-    """Two to five steps in a random order, then back to the input's order of axes."""
+    """Two to four steps and the matrices in a random order, then back to the input's axes."""
     rng = np.random.default_rng(seed)
     shape = SHAPES[rng.integers(len(SHAPES))]
     d = Drawing(rng, list(shape), list(range(len(shape))))
     kinds = [STEPS] * int(rng.integers(2, 5)) + [(matrix,)] * matrices
-    mixings, steps = [], []
-    for i in rng.permutation(len(kinds)):
-        before = len(d.names)
-        steps.append(draw_step(d, kinds[i]))
-        if "matrix" in d.names[before:]:
-            mixings.append(set(d.mixed))
+    steps = [draw_step(d, kinds[i]) for i in rng.permutation(len(kinds))]
     back = np.argsort(d.axes)
 
     def function(u):
@@ -237,5 +242,5 @@ def draw(seed, matrices=0):
             u = step(u)
         return jnp.transpose(u, back)
 
-    once = len(d.mixed) == matrices
-    return Program(tuple(d.names), shape, function, matrices, once and not d.mixed & d.slid)
+    apart = set(d.names[d.names.index("matrix") + 1 :]) <= {"scale", "transpose"} if matrices else 0
+    return Program(tuple(d.names), shape, function, bool(apart) and not d.mixed & d.slid)

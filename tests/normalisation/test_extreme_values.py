@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from normalisation import forms, formulas
+from normalisation import forms, formulas, lrn
 from support.networks import normal
 
 from lrpjax import Composite, lrp, rules
 
-C = forms.C
+C = lrn.C
 FUNCTIONS = {
     "window": forms.WINDOWS["reduce_window"],
     "cumsum": forms.CUMULATIVE["cumsum"],
@@ -27,7 +27,7 @@ layer_norm, rms_norm = nnx.LayerNorm(C, rngs=nnx.Rngs(0)), nnx.RMSNorm(C, rngs=n
 
 
 def lone(size, dtype):
-    x = np.zeros(forms.SHAPE)
+    x = np.zeros(lrn.SHAPE)
     x[..., 3] = size
     return jnp.asarray(x, dtype)
 
@@ -35,7 +35,7 @@ def lone(size, dtype):
 def extremes(dtype):
     """Arrays that tempt a division: their squares are zero, subnormal or almost too large."""
     large = float(jnp.sqrt(jnp.finfo(dtype).max)) / 16
-    wide = normal(*forms.SHAPE, seed=50)
+    wide = normal(*lrn.SHAPE, seed=50)
     sizes = {"zeros": 0.0, "tiny": 1 / large, "tinier": 1 / large**1.5, "large": large}
     arrays = {f"{name}, lone": lone(size, dtype) for name, size in sizes.items()}
     arrays |= {name: jnp.asarray(size * wide, dtype) for name, size in sizes.items()}
@@ -47,7 +47,7 @@ def extremes(dtype):
 def test_relevance_is_finite(dtype):
     arrays = extremes(dtype)
     stacked = jnp.stack(list(arrays.values()))
-    r = normal(*forms.SHAPE, seed=51)
+    r = normal(*lrn.SHAPE, seed=51)
 
     @jax.jit
     def explained(xs):
@@ -75,7 +75,7 @@ def test_relevance_is_finite(dtype):
 
 def test_squares_that_overflow_leave_no_relevance(x64):
     """Where Σx² is infinite the output is 0, and so is what it gives."""
-    x = normal(*forms.SHAPE, seed=52)
+    x = normal(*lrn.SHAPE, seed=52)
     x[0] *= 1e200
     f, _ = FUNCTIONS["window"]
     for rule in (rules.Taylor(), rules.Taylor(beta=1.0), rules.ConstantNormaliser()):
@@ -92,7 +92,7 @@ def test_zeros_get_none_and_lone_values_all(x64):
     )
     np.testing.assert_allclose(found, np.asarray(f(x)), rtol=1e-12)
     assert not found[..., [0, 1, 2, 4, 5, 6, 7]].any()
-    nothing = lrp(f)(np.zeros(forms.SHAPE), target=lambda y: jnp.ones_like(y))
+    nothing = lrp(f)(np.zeros(lrn.SHAPE), target=lambda y: jnp.ones_like(y))
     assert not np.asarray(nothing).any()
 
 
@@ -101,8 +101,8 @@ def test_zeros_get_none_and_lone_values_all(x64):
 )
 def test_narrow_dtypes_are_explained_in_float32(dtype, rtol):
     """Only the input, the output and the result are rounded."""
-    x = jnp.asarray(forms.inputs(seed=53), dtype)
-    r = jnp.asarray(normal(*forms.SHAPE, seed=54), dtype)
+    x = jnp.asarray(lrn.inputs(seed=53), dtype)
+    r = jnp.asarray(normal(*lrn.SHAPE, seed=54), dtype)
     f, layer = FUNCTIONS["window"]
     wide = lambda a: np.asarray(a, np.float64).ravel()
     for rule, options in ((rules.Taylor(), {}), (rules.Taylor(beta=1.0), {"alpha": 2, "beta": 1})):

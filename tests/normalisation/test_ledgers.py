@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
-from normalisation import forms, formulas, layers
+from normalisation import forms, formulas, layers, lrn, sums
 from normalisation.comparing import agree
 from support.ledgers import check
 from support.networks import normal
@@ -17,11 +17,11 @@ from lrpjax import Composite, audit, lrp, rules, targets
 SAMPLE = {
     name: family[name][0]
     for family, name in (
-        (forms.WINDOWS, "average pooling of what there is"),
-        (forms.CUMULATIVE, "cumsum"),
-        (forms.MATRICES, "banded matrix"),
-        (forms.SLICES, "loop of slices"),
-        (forms.SPATIAL, "window of what came before"),
+        (sums.WINDOWS, "average pooling of what there is"),
+        (sums.CUMULATIVE, "cumsum"),
+        (sums.MATRICES, "banded matrix"),
+        (sums.SLICES, "loop of slices"),
+        (sums.SPATIAL, "window of what came before"),
         (forms.TRAINED, "GDN"),
         (forms.CONSTANTS, "scale and shift"),
         (forms.CONSTANTS, "scale in the normaliser"),
@@ -50,7 +50,7 @@ def started(seed):
 @pytest.mark.parametrize("rule", LOCAL_RULES)
 def test_the_ledger_closes_on_local_normalisations(rule, x64):
     composite = Composite(normalisation=LOCAL_RULES[rule])
-    ledger = audit(together(SAMPLE), composite, forms.inputs(seed=70), target=started(71))
+    ledger = audit(together(SAMPLE), composite, lrn.inputs(seed=70), target=started(71))
     assert [row.unit for row in ledger.rows].count("normalisation") == len(SAMPLE)
     check(ledger, 1e-12)
     shifted = [row for row in ledger.rows if abs(row.bias) > 1e-3]
@@ -68,7 +68,7 @@ def test_the_ledger_closes_on_normalisations_over_whole_axes(family, x64):
 
 
 def test_the_ledger_closes_in_single_precision():
-    x = forms.inputs(seed=74).astype(np.float32)
+    x = lrn.inputs(seed=74).astype(np.float32)
     for rule in ("ε", "αβ"):
         composite = Composite(normalisation=LOCAL_RULES[rule])
         check(audit(together(SAMPLE), composite, x, target=started(75)), 1e-6)
@@ -78,10 +78,9 @@ def test_the_ledger_closes_in_single_precision():
 
 def test_relevance_is_conserved_without_shifts(x64):
     """What ε does not take arrives: by the ε form, the αβ form, and through LayerNorm."""
-    x = normal(*forms.SHAPE, seed=77)
-    lrn = forms.lrn
+    x = normal(*lrn.SHAPE, seed=77)
     for rule in (rules.Taylor(epsilon=0.0), rules.Taylor("uniform", epsilon=0.0)):
-        ledger = audit(lrn, Composite(normalisation=rule), x, target=started(78))
+        ledger = audit(lrn.lrn, Composite(normalisation=rule), x, target=started(78))
         assert ledger.inputs == pytest.approx(ledger.start, rel=1e-9)
     for rule in (rules.ConstantNormaliser(0.0), rules.Taylor(epsilon=0.0)):
         composite = Composite(normalisation=rule)
@@ -91,12 +90,12 @@ def test_relevance_is_conserved_without_shifts(x64):
 
 def test_alpha_and_beta_that_do_not_conserve_are_accounted_for(x64):
     """Traced, so that no one could check them: α − β = 2."""
-    x = normal(*forms.SHAPE, seed=79)
+    x = normal(*lrn.SHAPE, seed=79)
 
     @jax.jit
     def relevance(alpha):
         rule = rules.Taylor(alpha=alpha, beta=1.0)
-        return lrp(forms.lrn, Composite(normalisation=rule))(x, target=started(80))
+        return lrp(lrn.lrn, Composite(normalisation=rule))(x, target=started(80))
 
     one, two = relevance(2.0), relevance(3.0)
     assert np.isfinite(two).all() and np.abs(two - one).max() > 1e-3
@@ -141,15 +140,15 @@ def test_a_mean_that_is_added_back(x64):
 
 
 def test_a_sum_of_squares_that_is_an_output_too(x64):
-    layer = forms.LRN
+    layer = lrn.LRN
 
     def f(x):
-        total = forms.neighbours(x * x)
-        return x / (forms.K + forms.A * total) ** forms.BETA, total
+        total = lrn.neighbours(x * x)
+        return x / (lrn.K + lrn.A * total) ** lrn.BETA, total
 
     assert sorted(kinds(f, X)) == ["elementwise", "normalisation", "pool"]
     second = normal(*layers.SHAPE, seed=83).ravel()
-    expected = formulas.taylor(layer, FLAT, START) + by_pool(forms.BAND, FLAT**2, second)
+    expected = formulas.taylor(layer, FLAT, START) + by_pool(lrn.BAND, FLAT**2, second)
     agree(given(f, START, second), expected)
     check(audit(f, None, X, target=started(84)), 1e-12)
 
@@ -170,11 +169,11 @@ def test_a_centred_value_that_is_an_output_too(x64):
 
 def test_two_layers_that_share_a_sum_of_squares(x64):
     """Divided by its root, and by itself: two units, one sum."""
-    layer = forms.LRN
+    layer = lrn.LRN
 
     def f(x):
-        d = forms.K + forms.A * forms.neighbours(x * x)
-        return x / d**forms.BETA, x * SCALE / d
+        d = lrn.K + lrn.A * lrn.neighbours(x * x)
+        return x / d**lrn.BETA, x * SCALE / d
 
     assert kinds(f, X).count("normalisation") == 2
     second = normal(*layers.SHAPE, seed=87).ravel()
@@ -195,7 +194,7 @@ NEAR = formulas.along((SIZE, SIZE), {1: formulas.window(SIZE, 1, 1)})
 SQUARE = normal(SIZE, SIZE, seed=90)
 SQUARE_START = normal(SIZE, SIZE, seed=91)
 POSITIVE = normal(SIZE, SIZE, seed=92) ** 2
-row = lambda u: forms.neighbours(u, (1, 3))
+row = lambda u: lrn.neighbours(u, (1, 3))
 ROWS = formulas.along((SIZE, SIZE), {1: formulas.full(SIZE)})
 MIXED = formulas.along((SIZE, SIZE), {1: POSITIVE.T})
 

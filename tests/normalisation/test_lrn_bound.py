@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from normalisation import formulas
-from normalisation.forms import neighbours
+from normalisation.lrn import neighbours
 from support.networks import normal
 
 from lrpjax import Composite, lrp, rules

@@ -8,17 +8,9 @@ import numpy as np
 import pytest
 from normalisation import formulas
 from normalisation.comparing import agree, explain_all
-from normalisation.forms import (
-    FAMILIES,
-    FLOOR,
-    GAMMA,
-    REST,
-    SHAPE,
-    SIGNED,
-    SUMS,
-    gdn_layer,
-    inputs,
-)
+from normalisation.forms import FAMILIES, FLOOR, GAMMA, REST, SIGNED, SUMS, gdn_layer
+from normalisation.linear_programs import draw, matrix_of
+from normalisation.lrn import BETA, SHAPE, inputs
 from support.networks import normal
 
 from lrpjax import Composite, PlanError, lrp, plan, rules
@@ -72,6 +64,23 @@ def test_the_formulas_are_the_functions_themselves(family):
     for f, layer in FAMILIES[family].values():
         found = np.asarray(f(X))
         np.testing.assert_allclose(found.ravel(), layer.output(X.ravel()), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 4, 10, 17, 26])
+def test_any_linear_program_may_stand_inside(seed):
+    """Windows, cumulative sums, slices and scales after each other, with weights of both signs."""
+    program = draw(seed)
+    x, r = (normal(*program.shape, seed=seed + i) for i in (70, 71))
+    matrix = matrix_of(program)
+    assert (matrix != 0).any(1).all(), "no window is empty"
+    k = 1.0 + max(0.0, -(np.minimum(matrix, 0) @ x.ravel() ** 2).min())
+    f = lambda x: x / (k + program.function(x * x)) ** BETA
+    layer = formulas.Layer(matrix, k, BETA)
+    made = {name: rules.Taylor(**given) for name, given in TAYLOR.items()}
+    found = explain_all({"f": f}, made, x, r)["f"]
+    for name, given in TAYLOR.items():
+        wanted = formulas.taylor(layer, x.ravel(), r.ravel(), **given).reshape(x.shape)
+        agree({name: found[name]}, {name: wanted}, rtol=1e-9)
 
 
 def test_other_rules_on_local_normalisations():

@@ -11,6 +11,7 @@ from composition.counting import compilations, operations
 from composition.derivatives import check_derivative
 from flax import nnx
 from normalisation import forms
+from normalisation.lrn import inputs, neighbours
 from support.networks import close, normal
 
 from lrpjax import Composite, lrp, lrp_vjp, rules, value_and_lrp
@@ -27,7 +28,7 @@ RULES = {
 
 def lrn(k, alpha, x):
     """Five neighbours along the last axis."""
-    total = forms.neighbours(x * x, (1,) * (x.ndim - 1) + (5,))
+    total = neighbours(x * x, (1,) * (x.ndim - 1) + (5,))
     return x / (k + alpha * total) ** 0.75
 
 
@@ -115,7 +116,7 @@ def test_without_jit_it_is_the_same(x64):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_output_is_the_functions_own_to_the_bit(dtype):
-    x = jnp.asarray(forms.inputs(), dtype)
+    x = jnp.asarray(inputs(), dtype)
     functions = {
         name: f for family in forms.FAMILIES.values() for name, (f, _) in list(family.items())[:3]
     }
