@@ -136,9 +136,8 @@ def _classifier(options: argparse.Namespace) -> Any:
         if options.command == "plan":
             return models.structure(name)
         raise UsageError(
-            f"{name} comes without weights; give a file of them: --weights {name}.safetensors. "
-            "Where torch, torchvision and safetensors are installed, this makes one: "
-            f"{models.export_command(name)}"
+            f"{name} comes without weights; give a file of them: --weights {name}.safetensors; "
+            f"{models.export_hint(name)}"
         )
     try:
         return models.load(name, weights=weights)

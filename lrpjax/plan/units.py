@@ -119,7 +119,8 @@ class NormalisationSpec:
         join: the equation that multiplies c with its factor, or divides it by its normaliser.
         normaliser: which operand of it that is.
         centred: c, as the program holds it; x itself where no mean is taken.
-        centring: the equations from x to c.
+        centring: the equations from x to c, changes of layout among them.
+        front: those changes of layout.
         squares: the squares that L sums up.
         linear: the equations of L.
         total: what they make, L(c²).
@@ -142,6 +143,7 @@ class NormalisationSpec:
     normaliser: int
     centred: Value
     centring: tuple[Equation, ...]
+    front: tuple[Equation, ...]
     squares: tuple[Square, ...]
     linear: tuple[Equation, ...]
     total: Value

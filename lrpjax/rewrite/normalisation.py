@@ -106,7 +106,7 @@ class _Layer:
         """The transpose of x → c."""
         if not self.spec.centring:
             return relevance
-        x = self.unit.inputs[0]
+        x = self.x
 
         def centred(array: Array) -> Array:
             return run_wide(self.spec.centring, {**self.env, x: array}, self.dtype)[
@@ -116,12 +116,22 @@ class _Layer:
         like = jax.ShapeDtypeStruct(x.shape, self.dtype)
         return jax.linear_transpose(centred, like)(relevance)[0]
 
+    def _as_input(self, array: Array) -> Array:
+        """What stands in the layout of c, in the layout of x."""
+        for equation in reversed(self.spec.front):
+            shape = equation.inputs[0].shape
+            if equation.name == "transpose":
+                array = array.transpose(np.argsort(equation.params["permutation"]))
+            else:
+                array = array.reshape(shape)
+        return array
+
     # ------------------------------------------------------------ the expansion
 
     def expansion(self) -> views.Expansion:
         """What the Taylor rule needs: derivatives by running the chain, L by running its sum."""
         u = self.env[self.spec.centred] ** 2
-        where = movements(self.spec, self.x, self.read, self._scale)
+        where = movements(self.spec, self.read, self._scale)
         statistic = self._laid_out(self.env[self.spec.statistic], self.spec.statistic)
         normalise = lambda s: self.factor(self._chain(s))  # noqa: E731
         _, slope = jax.jvp(normalise, (statistic,), (jnp.ones_like(statistic),))
@@ -155,10 +165,10 @@ class _Layer:
         """
         if where.complete and not any(isinstance(w, jax.Array) for w in where.weights.values()):
             return sum(_arrived(w, s) for s, w in where.weights.items())
-        return self._members(where).apply(jnp.ones(self.x.shape, self.dtype))
+        return self._members(where).apply(jnp.ones(self.spec.centred.shape, self.dtype))
 
     def _two_way(self, linear: Callable[[Array], Array]) -> views.TwoWay:
-        like = jax.ShapeDtypeStruct(self.unit.inputs[0].shape, self.dtype)
+        like = jax.ShapeDtypeStruct(self.spec.centred.shape, self.dtype)
         return views.TwoWay(linear, lambda c: jax.linear_transpose(linear, like)(c)[0])
 
     # ------------------------------------------------------------ L, less its diagonal
@@ -204,7 +214,7 @@ class _Layer:
         linear: bool = False,
         bare: bool = False,
     ) -> Array:
-        """L's own equations on squares in the layout of x.
+        """L's own equations on squares in the layout of c.
 
         Args:
             u: the squares.
@@ -213,6 +223,7 @@ class _Layer:
             bare: leave out scales.
         """
         known: dict[Atom, Array] = {}
+        u = self._as_input(u)
         for square in self.spec.squares:
             image = self._image(square.path, u, bare)
             if not bare and any(e.kind is Kind.SCALE for e, _ in square.other):

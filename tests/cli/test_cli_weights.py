@@ -44,6 +44,14 @@ def test_a_network_without_weights_asks_for_a_file_of_them(run, tmp_path):
     assert files(".") == ["cat.jpg"]
 
 
+def test_a_network_that_nobody_publishes_weights_of_says_so(run, tmp_path):
+    photograph(tmp_path / "cat.jpg")
+    code, out, err = run("explain", "cat.jpg", model="alexnet")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "alexnet comes without weights" in err
+    assert "nobody publishes weights of alexnet" in err
+
+
 @pytest.mark.parametrize(
     ("file", "message"),
     [

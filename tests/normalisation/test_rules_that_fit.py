@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 from normalisation.forms import FAMILIES
-from normalisation.lrn import C, inputs, lrn, neighbours
+from normalisation.lrn import C, divided, inputs, lrn, neighbours
+from normalisation.sums import flipped
 from support.networks import normal
 from support.planning import units
 
@@ -36,6 +37,15 @@ def test_taylor_is_refused_without_k(rule):
         with pytest.raises(PlanError, match="k is 0") as error:
             plan(f, Composite(normalisation=rule), X)
         assert "ConstantNormaliser" in str(error.value).split("these fit")[1]
+
+
+def test_where_elements_are_not_followed_the_plan_says_through_what():
+    f = divided(flipped)
+    (unit,) = units(f, X)
+    assert (unit.spec.local, unit.rule) == (True, rules.ConstantNormaliser())
+    assert "rev" in unit.reason
+    with pytest.raises(PlanError, match="through rev"):
+        plan(f, Composite(normalisation=rules.Taylor()), X)
 
 
 def test_a_local_one_without_k_has_another_default():

@@ -17,7 +17,7 @@ from lrpjax.plan.affine import as_fold, is_layout
 from lrpjax.plan.elementwise import CASTS, is_scalar
 from lrpjax.plan.facts import State
 from lrpjax.plan.graph import Graph
-from lrpjax.plan.normalisation.dataflow import CUTS, Centre
+from lrpjax.plan.normalisation.dataflow import CUTS, PERMUTES, Centre
 from lrpjax.plan.normalisation.expansion import expand, falls_as_a_power
 from lrpjax.plan.normalisation.squares import Squares, Statistic
 from lrpjax.plan.units import Fold, NormalisationSpec, Square
@@ -82,18 +82,24 @@ class _Search(Squares):
         centre: Centre,
         scales: tuple[Fold, ...],
     ) -> Normalisation | None:
-        x = self._input(centre)
-        equations = self._between(join.outputs[0], x)
-        centring = self._between(centre.value, x)
-        squares = self._squares(statistic, x)
-        if equations is None or centring is None or squares is None:
+        for x in self._inputs(centre):
+            equations = self._between(join.outputs[0], x)
+            centring = self._between(centre.value, x)
+            squares = self._squares(statistic, x)
+            front = self._path(centre.value, x)
+            if equations is not None and squares is not None:
+                break
+        else:
+            return None
+        if centring is None or front is None:
             return None
         behind = self._behind(join)
         spec = NormalisationSpec(
             join=join,
             normaliser=position,
             centred=centre.value,
-            centring=centring if centre.mean is not None else (),
+            centring=centring,
+            front=tuple(e for e, _ in front if e.name in PERMUTES),
             squares=squares,
             linear=statistic.linear,
             total=statistic.total,
@@ -107,7 +113,7 @@ class _Search(Squares):
         )
         if not falls_as_a_power(spec, self.graph):
             return None
-        spec = expand(spec, x, self.graph)
+        spec = expand(spec, self.graph)
         last = behind[-1].equation if behind else join
         everything = (*equations, *(fold.equation for fold in behind))
         return Normalisation(spec, everything, x, last.outputs[0])
@@ -132,7 +138,20 @@ class _Search(Squares):
             else:
                 return None
 
-    def _input(self, centre: Centre) -> Value:
+    def _inputs(self, centre: Centre) -> Iterator[Value]:
+        """What may be x: in the layout of the signal, or what that was laid out from.
+
+        Under vmap a program may sum squares first and change their layout after.
+        """
+        x = self._uncentred(centre)
+        yield x
+        equation = self.producer.get(x)
+        while equation is not None and equation.name in (PERMUTES | CASTS):
+            (x,) = self.live(equation)
+            yield x
+            equation = self.producer.get(x)
+
+    def _uncentred(self, centre: Centre) -> Value:
         """X in the layout of the signal: only casts stand between."""
         value = centre.value
         if centre.mean is not None:

@@ -11,7 +11,8 @@ from lrpjax.plan.numbering import Numbering
 from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Call, Equation, Value
 
-LAYOUTS = CASTS | {"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim"}
+PERMUTES = frozenset({"reshape", "transpose", "squeeze", "expand_dims"})
+LAYOUTS = CASTS | PERMUTES | {"broadcast_in_dim"}
 CUTS = frozenset({"pad", "slice", "dynamic_slice", "concatenate", "stack", "gather"})
 
 

@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 from lrpjax import _compat
-from lrpjax.plan.coefficients import Moved, Unknown, follow, in_place
+from lrpjax.plan.coefficients import Moved, Unknown, follow, in_place, undone
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.units import NormalisationSpec
 from lrpjax.primitives import Kind
-from lrpjax.trace import Atom, Equation, Value
+from lrpjax.trace import Atom, Equation
 
 _LARGE = (1e10, 1e14, 1e18)
 
@@ -30,13 +30,13 @@ def falls_as_a_power(spec: NormalisationSpec, graph: Graph) -> bool:
     return bool(np.isfinite(steps).all() and steps[0] < 0 and abs(steps[0] / steps[1] - 1) < 0.02)
 
 
-def expand(spec: NormalisationSpec, x: Value, graph: Graph) -> NormalisationSpec:
+def expand(spec: NormalisationSpec, graph: Graph) -> NormalisationSpec:
     """Note whether the Taylor rule can be applied, or why not."""
     spec = dataclasses.replace(spec, adds=any(_adds(e, graph) for e in spec.linear))
     if not np.isfinite(_factor(spec, np.full(1, float(spec.adds)), graph)).all():
         return _without(spec, "k is 0, and a lone x_k = 0 has no expansion")
     try:
-        found = movements(spec, x, lambda atom: _ones(atom, graph), lambda path: 1.0)
+        found = movements(spec, lambda atom: _ones(atom, graph), lambda path: 1.0)
     except Unknown as error:
         return _without(spec, f"the diagonal of its sum is not known, through {error}")
     unsigned = {e.kind for e in (*spec.linear, *_scales(spec)) if _unsigned(e, graph)}
@@ -83,15 +83,13 @@ def _without(spec: NormalisationSpec, reason: str) -> NormalisationSpec:
 
 def movements(
     spec: NormalisationSpec,
-    x: Value,
     constant: Callable[[Atom], Any],
     scale: Callable[[tuple[tuple[Equation, int], ...]], Any],
 ) -> Moved:
-    """What each element of the layer's output takes of each square: L, in the layout of x.
+    """What each element of the layer's output takes of each square: L, in the layout of c.
 
     Args:
         spec: the layer.
-        x: its input.
         constant: the values of constants.
         scale: the constant factor along a path to a square, in the layout of its end.
 
@@ -99,8 +97,11 @@ def movements(
         Unknown: where elements are not followed.
     """
     known: dict[Atom, Moved] = {}
+    source = Moved.of(spec.centred.shape)
+    for equation in reversed(spec.front):
+        source = undone(source, equation)
     for square in spec.squares:
-        found = Moved.of(x.shape)
+        found = source
         for equation, place in square.path:
             step: dict[Atom, Moved] = {equation.inputs[place]: found}
             follow((equation,), step, constant)
@@ -111,7 +112,7 @@ def movements(
     known[spec.statistic] = known[spec.total]
     scalar = frozenset(e for e in spec.chain if e.kind is not Kind.ROUTE)
     follow(spec.chain, known, constant, scalar)
-    return in_place(known[spec.join.inputs[spec.normaliser]], x.shape)
+    return in_place(known[spec.join.inputs[spec.normaliser]], spec.centred.shape)
 
 
 def _ones(atom: Atom, graph: Graph) -> np.ndarray:

@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from lrpjax.plan.factors import is_in_place
-from lrpjax.plan.moves import TABLE, Moved, Unknown, same
+from lrpjax.plan.coefficients.factors import is_in_place
+from lrpjax.plan.coefficients.layouts import undone
+from lrpjax.plan.coefficients.moved import Moved, Unknown
+from lrpjax.plan.coefficients.table import TABLE, same
 from lrpjax.trace import Atom, Equation, Value
 
 Array = Any
 
-__all__ = ["Moved", "Unknown", "follow", "in_place", "moved"]
+__all__ = ["Moved", "Unknown", "follow", "in_place", "moved", "undone"]
 
 
 def moved(

@@ -8,65 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from lrpjax.plan.axes import axis_groups
-from lrpjax.plan.factors import FILLED, Factor, Label, labels_of, split
+from lrpjax.plan.coefficients.factors import FILLED
+from lrpjax.plan.coefficients.layouts import RESHAPES, broadcasted, reshaped, transposed
+from lrpjax.plan.coefficients.moved import Moved, Shift, Unknown
 from lrpjax.trace import Atom, Equation
 
 Array = Any
-Shift = tuple[int, ...]
-
-
-class Unknown(Exception):
-    """An equation through which elements are not followed; the message names its primitive."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Moved:
-    """Where the elements of the input stand in a value.
-
-    Attributes:
-        extent: the input's shape, in the value's layout.
-        weights: for each shift, what each element counts there, broadcastable to the extent.
-        labels: what each axis is, seen from the input.
-        complete: no other elements than these stand there.
-        summed: what of the input's axes was summed over.
-    """
-
-    extent: tuple[int, ...]
-    weights: dict[Shift, Array]
-    labels: tuple[Label, ...]
-    complete: bool = True
-    summed: frozenset[Factor] = frozenset()
-
-    @classmethod
-    def of(cls, shape: tuple[int, ...]) -> Moved:
-        """The input itself."""
-        return cls(shape, {(0,) * len(shape): 1.0}, labels_of(shape))
-
-    def having(self, parts: Iterable[tuple[Shift, Array]]) -> Moved:
-        """The same layout with other weights; those of one shift are added up."""
-        weights: dict[Shift, Array] = {}
-        for shift, weight in parts:
-            weights[shift] = weights[shift] + weight if shift in weights else weight
-        kept = {s: w for s, w in weights.items() if not (isinstance(w, float) and w == 0.0)}
-        return dataclasses.replace(self, weights=kept)
-
-    def times(self, factor: Array) -> Moved:
-        """Multiplied with an array of the value's own layout."""
-        return self.having((s, w * _at(factor, self.extent, s)) for s, w in self.weights.items())
-
-    @property
-    def diagonal(self) -> Array:
-        """What each element counts in its own place."""
-        return self.weights.get((0,) * len(self.extent), 0.0)
-
-
 Known = Mapping[Atom, Moved]
 Constant = Callable[[Atom], Array]
 
@@ -107,98 +59,17 @@ def _scale(equation: Equation, known: Known, constant: Constant) -> Moved:
     return _moving(equation, known).times(1 / factor if equation.name == "div" else factor)
 
 
-def _at(array: Array, extent: tuple[int, ...], shift: Shift) -> Array:
-    """The elements of an array at o + shift for every o; zero where there is none."""
-    if np.ndim(array) == 0:
-        return array
-    for axis, (size, move) in enumerate(zip(extent, shift, strict=True)):
-        length = array.shape[axis]
-        if length == 1 and size > 1:
-            continue
-        start, stop = max(move, 0), min(size + move, length)
-        piece = array[(slice(None),) * axis + (slice(start, max(stop, start)),)]
-        before = min(max(-move, 0), size)
-        after = size - before - piece.shape[axis]
-        if before or after:
-            library = np if isinstance(piece, np.ndarray) else jnp
-            pads = [(before, after) if a == axis else (0, 0) for a in range(piece.ndim)]
-            piece = library.pad(piece, pads)
-        array = piece
-    return array
-
-
 def _transpose(equation: Equation, known: Known, constant: Constant) -> Moved:
-    moved, order = _moving(equation, known), equation.params["permutation"]
-    weights = {
-        tuple(s[axis] for axis in order): w if np.ndim(w) == 0 else w.transpose(order)
-        for s, w in moved.weights.items()
-    }
-    return dataclasses.replace(
-        moved,
-        extent=tuple(moved.extent[axis] for axis in order),
-        weights=weights,
-        labels=tuple(moved.labels[axis] for axis in order),
-    )
+    return transposed(_moving(equation, known), equation.params["permutation"])
 
 
 def _reshape(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """Axes may be merged or split where nothing has moved along them."""
-    moved = _moving(equation, known)
-    old_shape, new_shape = equation.inputs[0].shape, equation.outputs[0].shape
-    extent = list(new_shape)
-    labels: list[Label] = [()] * len(new_shape)
-    carried: dict[int, int] = {}  # an axis after → the same axis before
-    for group, after in axis_groups(old_shape, new_shape):
-        before = [a for a in group if old_shape[a] > 1 or moved.extent[a] > 1]
-        long = [a for a in after if new_shape[a] > 1] or list(after[:1])
-        if len(before) == 1 and len(long) == 1:
-            carried[long[0]] = before[0]
-            extent[long[0]], labels[long[0]] = moved.extent[before[0]], moved.labels[before[0]]
-            continue
-        if any(s[a] for s in moved.weights for a in before):
-            raise Unknown("reshape")
-        shares = split((f for a in before for f in moved.labels[a]), [new_shape[a] for a in long])
-        if shares is None or any(moved.extent[a] != old_shape[a] for a in before):
-            raise Unknown("reshape")
-        for axis, label in zip(long, shares, strict=True):
-            labels[axis] = label
-    weights = {}
-    for shift, weight in moved.weights.items():
-        if np.ndim(weight):
-            weight = _broadcast(weight, moved.extent).reshape(extent)
-        target = tuple(shift[carried[a]] if a in carried else 0 for a in range(len(extent)))
-        weights[target] = weight
-    return dataclasses.replace(moved, extent=tuple(extent), weights=weights, labels=tuple(labels))
-
-
-def _broadcast(array: Array, shape: tuple[int, ...]) -> Array:
-    library = np if isinstance(array, np.ndarray) else jnp
-    return library.broadcast_to(array, shape)
+    return reshaped(_moving(equation, known), equation.inputs[0].shape, equation.outputs[0].shape)
 
 
 def _broadcast_in_dim(equation: Equation, known: Known, constant: Constant) -> Moved:
-    """New axes, and axes of one element repeated: what was summed over comes back."""
-    moved, (out,) = _moving(equation, known), equation.outputs
-    dims = equation.params["broadcast_dimensions"]
-    place = {axis: i for i, axis in enumerate(dims)}
-    extent, labels = list(out.shape), []
-    for axis, size in enumerate(out.shape):
-        i = place.get(axis)
-        if i is not None and (equation.inputs[0].shape[i] == size):
-            extent[axis] = moved.extent[i]
-            labels.append(moved.labels[i])
-        elif i is not None and (moved.extent[i] > 1 or any(s[i] for s in moved.weights)):
-            raise Unknown("broadcast_in_dim of a cut axis")
-        else:
-            labels.append(((FILLED, 1, size),) if size > 1 else ())
-    weights = {}
-    for shift, weight in moved.weights.items():
-        if np.ndim(weight):
-            shape = [weight.shape[place[a]] if a in place else 1 for a in range(out.ndim)]
-            weight = weight.reshape(shape)
-        target = tuple(shift[place[a]] if a in place else 0 for a in range(out.ndim))
-        weights[target] = weight
-    return dataclasses.replace(moved, extent=tuple(extent), weights=weights, labels=tuple(labels))
+    dims, shape = equation.params["broadcast_dimensions"], equation.inputs[0].shape
+    return broadcasted(_moving(equation, known), shape, equation.outputs[0].shape, dims)
 
 
 def _pad(equation: Equation, known: Known, constant: Constant) -> Moved:
@@ -381,7 +252,7 @@ TABLE: dict[str, Callable[[Equation, Known, Constant], Moved]] = {
     **dict.fromkeys(["add", "add_any", "sub"], _sum),
     **dict.fromkeys(["mul", "div", "neg"], _scale),
     **dict.fromkeys(["convert_element_type", "copy", "reduce_precision", "abs"], same),
-    **dict.fromkeys(["reshape", "squeeze", "expand_dims"], _reshape),
+    **dict.fromkeys(RESHAPES, _reshape),
     "transpose": _transpose,
     "broadcast_in_dim": _broadcast_in_dim,
     "pad": _pad,
