@@ -34,6 +34,14 @@ def function_name(value: Any) -> str:
     return open_jaxpr(value)[0].debug_info.func_name
 
 
+def scan_counts(params: dict) -> tuple[int, int]:
+    """How many operands of a scan are constant over the loop, and how many are carried."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    constants, carry, _ = params["ft_in"].unpack()
+    return len(list(constants)), len(list(carry))
+
+
 def is_literal(atom: Any) -> bool:
     """Whether an atom of a jaxpr is a literal, whose value stands in the program."""
     return isinstance(atom, _core.Literal)

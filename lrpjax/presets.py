@@ -13,6 +13,9 @@ pool, add      Epsilon
 scale          Pass
 shift          Epsilon; Pass directly on an explained input
 elementwise    Pass("share")
+product        SignalTakesAll for a gate and a signal, else Uniform
+attention      ValueOnly
+softmax        Stop where it weighs values, else SoftmaxTaylor
 normalisation  Taylor for a local one, ConstantNormaliser over whole axes
 max            the primitive's own routing
 =============  ====================================================================
@@ -38,7 +41,12 @@ from lrpjax.rules import (
     Pass,
     Routing,
     Rule,
+    SignalTakesAll,
+    SoftmaxTaylor,
+    Stop,
     Taylor,
+    Uniform,
+    ValueOnly,
     WSquare,
     ZBox,
     ZPlus,
@@ -53,6 +61,9 @@ _DEFAULTS: dict[str, Rule] = {
     "shift": Epsilon(),
     "add": Epsilon(),
     "elementwise": Pass("share"),
+    "product": Uniform(),
+    "attention": ValueOnly(),
+    "softmax": SoftmaxTaylor(),
     "normalisation": ConstantNormaliser(),
     "max": Routing(),
 }
@@ -64,6 +75,10 @@ def default_rule(unit: Any, default_first: bool) -> tuple[Rule, str]:
         return Flat(), "default of a first, overlapping convolution"
     if unit.kind == "shift" and unit.direct:
         return Pass(), "default of a shift directly on the input"
+    if unit.kind == "product" and unit.spec.gate is not None:
+        return SignalTakesAll(), "default of a gate and a signal"
+    if unit.kind == "softmax" and unit.weighs:
+        return Stop(), "default of a softmax that weighs values"
     if unit.kind == "normalisation" and unit.spec.local:
         if unit.spec.taylor is None:
             return Taylor(), "default of a local normalisation"
@@ -165,32 +180,49 @@ def deep_taylor(low: Any = None, high: Any = None) -> Composite:
     return Composite(conv=ZPlus(), dense=ZPlus(), pool=ZPlus(), first=first)
 
 
+def _transformer(gamma: float | None, attention: Rule, softmax: Rule) -> Composite:
+    rule = Epsilon() if gamma is None else Gamma(gamma)
+    return Composite(
+        conv=rule,
+        dense=rule,
+        product=Uniform(),
+        attention=attention,
+        softmax=softmax,
+        normalisation=ConstantNormaliser(),
+    )
+
+
 def attn_lrp(gamma: float | None = None) -> Composite:
-    """ε (or γ, if asked) for all layers with weights.
+    """Relevance passes the attention weights: half to them, half to the values.
+
+    ε (or γ, if asked) for layers with weights, Uniform for products, SoftmaxTaylor, constant
+    normalisers.
 
     References:
-        Achtibat et al. 2024, AttnLRP.
+        Achtibat et al. 2024, AttnLRP: attention-aware layer-wise relevance propagation for
+        transformers.
     """
-    rule = Epsilon() if gamma is None else Gamma(gamma)
-    return Composite(conv=rule, dense=rule)
+    return _transformer(gamma, Uniform(), SoftmaxTaylor())
 
 
 def cp_lrp(gamma: float | None = None) -> Composite:
-    """ε (or γ, if asked) for all layers with weights, as in :func:`attn_lrp`.
+    """Attention weights are constants; otherwise as :func:`attn_lrp`.
 
     References:
-        Ali et al. 2022, XAI for transformers.
+        Ali et al. 2022, XAI for transformers: better explanations through conservative
+        propagation.
     """
-    return attn_lrp(gamma)
+    return _transformer(gamma, ValueOnly(), Stop())
 
 
 def lstm_signal_takes_all() -> Composite:
-    """ε = 10⁻³ for layers with weights and for sums.
+    """ε = 10⁻³ for layers with weights and for sums; gates get nothing.
 
     References:
         Arras et al. 2017, Explaining recurrent neural network predictions.
     """
-    return Composite(conv=Epsilon(1e-3), dense=Epsilon(1e-3), add=Epsilon(1e-3))
+    rule = Epsilon(1e-3)
+    return Composite(conv=rule, dense=rule, add=rule, product=SignalTakesAll())
 
 
 PRESETS: dict[str, Callable[..., Composite]] = {

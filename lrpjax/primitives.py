@@ -29,6 +29,8 @@ class Kind(enum.Enum):
     INLINE = "a call whose body is part of the program"
     CUSTOM = "a call with derivatives of its own"
     REMAT = "a call whose body is computed again in the backward pass"
+    LOOP = "a body that runs a known number of times"
+    BRANCH = "one of several bodies"
 
 
 _TABLE: dict[Kind, str] = {
@@ -55,6 +57,8 @@ _TABLE: dict[Kind, str] = {
     Kind.INLINE: "jit pjit closed_call core_call",
     Kind.CUSTOM: "custom_jvp_call custom_vjp_call",
     Kind.REMAT: "remat2 checkpoint",
+    Kind.LOOP: "scan",
+    Kind.BRANCH: "cond",
 }
 
 _KINDS: dict[str, Kind] = {name: kind for kind, names in _TABLE.items() for name in names.split()}

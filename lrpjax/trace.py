@@ -97,9 +97,55 @@ class Equation:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Call(Equation):
-    """A call that was not inlined: one with derivatives of its own, or remat."""
+    """What has bodies: a call that was not inlined, remat, a loop, a branch.
 
-    body: Region
+    Attributes:
+        bodies: one, or one for each branch.
+        skipped: how many operands enter no body (which branch it is).
+        constants: how many operands are the same in every round of a loop.
+        carry: how many operands, behind those, and results go from round to round; operands
+            behind them are taken apart along their first axis, results stacked up along theirs.
+    """
+
+    bodies: tuple[Region, ...]
+    skipped: int = 0
+    constants: int = 0
+    carry: int = 0
+
+    @property
+    def body(self) -> Region:
+        """The one body."""
+        (body,) = self.bodies
+        return body
+
+    @property
+    def body_inputs(self) -> tuple[Value, ...]:
+        """What the operands that enter are in the first body."""
+        return self.bodies[0].inputs
+
+    @property
+    def entering(self) -> list[tuple[Atom, Value]]:
+        """Each operand with the value that it is inside, in every body."""
+        operands = self.inputs[self.skipped :]
+        return [pair for b in self.bodies for pair in zip(operands, b.inputs, strict=True)]
+
+    @property
+    def leaving(self) -> list[tuple[Atom, Value]]:
+        """Each value that a body ends with, and the result that it is outside."""
+        return [pair for b in self.bodies for pair in zip(b.outputs, self.outputs, strict=True)]
+
+    @property
+    def carried(self) -> list[tuple[Atom, Value]]:
+        """What one round ends with, and the value it is in the next."""
+        if self.kind is not Kind.LOOP:
+            return []
+        inputs = self.body.inputs[self.constants : self.constants + self.carry]
+        return list(zip(self.body.outputs[: self.carry], inputs, strict=True))
+
+    @property
+    def length(self) -> int | None:
+        """How often a loop runs; None for what is none."""
+        return self.params["length"] if self.kind is Kind.LOOP else None
 
     @property
     def label(self) -> str:
@@ -173,19 +219,24 @@ class _Flattener:
         outputs = tuple(Value(v.aval.shape, v.aval.dtype) for v in eqn.outvars)
         place = (scope, eqn.ctx, eqn.source_info, callers)
         fields = (eqn.primitive, tuple(inputs), outputs, eqn.params, *place)
-        if kind_of(eqn.primitive.name) in (Kind.CUSTOM, Kind.REMAT):
-            callers = (*callers, eqn.source_info)
-            body = self.region(_body(eqn.params), inputs, scope, callers)
-            self.equations.append(Call(*fields, body))
-        else:
+        kind = kind_of(eqn.primitive.name)
+        if kind not in (Kind.CUSTOM, Kind.REMAT, Kind.LOOP, Kind.BRANCH):
             self.equations.append(Equation(*fields))
+            return outputs
+        callers = (*callers, eqn.source_info)
+        sources = eqn.params["branches"] if kind is Kind.BRANCH else [_body(eqn.params)]
+        bodies = tuple(self.region(source, scope, callers) for source in sources)
+        counts = _compat.scan_counts(eqn.params) if kind is Kind.LOOP else (0, 0)
+        skipped = int(kind is Kind.BRANCH)
+        self.equations.append(Call(*fields, bodies, skipped, *counts))
         return outputs
 
-    def region(self, jaxpr: Any, inputs: Sequence[Atom], scope: str, callers: tuple) -> Region:
+    def region(self, jaxpr: Any, scope: str, callers: tuple) -> Region:
         """A child region with inputs of its own; its constants become the program's."""
         child = _Flattener()
         child.constants = self.constants
-        values = tuple(Value(atom.shape, atom.dtype) for atom in inputs)
+        opened, _ = _compat.open_jaxpr(jaxpr)
+        values = tuple(Value(v.aval.shape, v.aval.dtype) for v in opened.invars)
         outputs = child.inline(jaxpr, values, scope, callers)
         return Region(values, tuple(outputs), tuple(child.equations))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 DEFAULT_MODEL = "efficientnet_lite0"
-DEFAULT_TOP = 3
+DEFAULT_TEXT_MODEL = "minilm_sst2"
+USUAL_TOP, USUAL_TOP_OF_TEXTS = 3, 1
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=f"lrpjax {version('lrpjax')}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_explain(commands.add_parser("explain", help="explain photographs, or folders of them"))
+    _add_explain_text(commands.add_parser("explain-text", help="explain texts, word by word"))
     _add_demo(commands.add_parser("demo", help="explain the sample photographs"))
     _add_plan(commands.add_parser("plan", help="show which rule each part of a model gets"))
     _add_evaluate(commands.add_parser("evaluate", help="compare methods by perturbation curves"))
@@ -48,11 +50,17 @@ def _add_explain(command: argparse.ArgumentParser) -> None:
         metavar="PHOTO",
         help="an image file, or a folder whose files (not those of its subfolders) are explained",
     )
+    _add_classes(command)
+    _add_settings(command)
+    _add_writing(command)
+
+
+def _add_classes(command: argparse.ArgumentParser, usual: int = USUAL_TOP) -> None:
     command.add_argument(
         "--top",
         type=_positive,
         metavar="N",
-        help=f"explain the N classes with the highest scores (default: {DEFAULT_TOP}, or none "
+        help=f"explain the N classes with the highest scores (default: {usual}, or none "
         "where --classes names some)",
     )
     command.add_argument(
@@ -61,13 +69,38 @@ def _add_explain(command: argparse.ArgumentParser) -> None:
         metavar="NAME,…",
         help="explain these classes, given by name or by index, in this order",
     )
-    _add_settings(command)
-    _add_writing(command)
+    command.set_defaults(usual_top=usual)
+
+
+def _add_explain_text(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Prints each text with its tokens coloured by their relevance, red for the class and blue "
+        "against it; without colours, where the output is no terminal or NO_COLOR is set, with "
+        "numbers. With --out it writes a page of HTML too, and beside it the numbers, as lines of "
+        "JSON, from which an interrupted run goes on."
+    )
+    command.add_argument("texts", nargs="*", metavar="TEXT", help="a text to explain")
+    command.add_argument(
+        "--file", type=Path, metavar="FILE", help="a file, in UTF-8, with a text on each line"
+    )
+    command.add_argument(
+        "--words", action="store_true", help="show whole words, each the sum over its pieces"
+    )
+    command.add_argument(
+        "--model", default=DEFAULT_TEXT_MODEL, help="the network to explain (default: %(default)s)"
+    )
+    _add_classes(command, USUAL_TOP_OF_TEXTS)
+    _add_composite(command, "attn_lrp")
+    command.add_argument(
+        "--out", type=Path, metavar="FILE.html", help="the page to write; none is by default"
+    )
+    _add_repeating(command, batch_size=8, what="texts")
+    command.set_defaults(weights=None)
 
 
 def _add_demo(command: argparse.ArgumentParser) -> None:
     command.description = "Explains the sample photographs and says what the network sees in them."
-    command.set_defaults(top=None, classes="")
+    command.set_defaults(top=None, usual_top=USUAL_TOP, classes="")
     _add_settings(command)
     _add_writing(command)
 
@@ -78,7 +111,7 @@ def _add_plan(command: argparse.ArgumentParser) -> None:
         "structure alone: it needs no --weights, but with them it has their number of classes."
     )
     _add_settings(command)
-    command.set_defaults(top=None, classes="")
+    command.set_defaults(top=None, usual_top=USUAL_TOP, classes="")
 
 
 def _add_evaluate(command: argparse.ArgumentParser) -> None:
@@ -167,9 +200,13 @@ def _add_perturbation(command: argparse.ArgumentParser) -> None:
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
     _add_model(command)
+    _add_composite(command, "default")
+
+
+def _add_composite(command: argparse.ArgumentParser, default: str) -> None:
     command.add_argument(
         "--composite",
-        default="default",
+        default=default,
         metavar="NAME|FILE.json",
         help="which rule goes where: a preset's name, or a file (default: %(default)s)",
     )
@@ -198,12 +235,16 @@ def _add_writing(
         metavar="DIR",
         help="the folder for the results (default: %(default)s)",
     )
+    _add_repeating(command, batch_size, "images")
+
+
+def _add_repeating(command: argparse.ArgumentParser, batch_size: int, what: str) -> None:
     command.add_argument(
         "--batch-size",
         type=_positive,
         default=batch_size,
         metavar="N",
-        help="how many images go through the model at a time (default: %(default)s)",
+        help=f"how many {what} go through the model at a time (default: %(default)s)",
     )
     command.add_argument("--force", action="store_true", help="do again what is done already")
 

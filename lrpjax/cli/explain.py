@@ -57,26 +57,38 @@ def explanations(
         # One shape for all batches: the last one is filled up, so nothing is compiled twice.
         pixels = np.zeros((batch_size, *batch[0][1].shape), np.float32)
         pixels[: len(batch)] = [one for _, one in batch]
-        running = _explained(graph, state, settings.composite, named, pixels, settings.top)
+        running = explained(graph, state, settings.composite, named, (pixels,), settings.top)
         yield from _unpacked(*before)
         before = (batch, running)
     yield from _unpacked(*before)
 
 
 @functools.partial(jax.jit, static_argnames=("graph", "top"))
-def _explained(
+def explained(
     graph: nnx.GraphDef,
     state: Any,
     composite: Any,
     named: jax.Array,
-    pixels: jax.Array,
+    inputs: tuple[Any, ...],
     top: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Pixels [B, H, W, 3] → logits [B, classes], targets [B, T], relevance [B, T, H, W, 3]."""
+    """One batch, compiled.
+
+    Args:
+        graph, state: The model, split.
+        composite: The rules.
+        named: Classes that are explained whatever the outputs, int32 [N].
+        inputs: The model's inputs; the first, [B, ...], is explained.
+        top: How many of the highest classes are explained after those.
+
+    Returns:
+        Logits [B, classes], the explained classes int32 [B, N + top], and relevance in the shape
+        of the first input with an axis for them, [B, N + top, ...].
+    """
     # The weights are an argument: as constants they would be compiled into the program.
-    logits, relevance_of = lrpjax.lrp_vjp(nnx.merge(graph, state), composite, pixels)
+    logits, relevance_of = lrpjax.lrp_vjp(nnx.merge(graph, state), composite, *inputs)
     best = jax.lax.top_k(logits, top)[1].astype(jnp.int32)
-    asked = jnp.broadcast_to(named, (len(pixels), len(named)))
+    asked = jnp.broadcast_to(named, (len(logits), len(named)))
     targets = jnp.concatenate([asked, best], axis=1)
     # The classes one after another: memory stays that of one class, whatever their number.
     relevance = jax.lax.map(relevance_of, targets.T)
@@ -90,14 +102,27 @@ def _unpacked(batch: list[Any], results: Any) -> Iterator[tuple[Any, Explanation
     for (key, pixels), outputs, classes, maps in zip(
         batch, logits, targets, relevance, strict=False
     ):
-        # A class that was asked for by name may be among the highest too.
-        _, first = np.unique(classes, return_index=True)
-        keep = np.sort(first)
-        chosen = classes[keep].astype(np.int64)
-        scores = _softmax(outputs)[chosen].astype(np.float32)
+        keep, chosen = once(classes)
+        scores = softmax(outputs)[chosen].astype(np.float32)
         yield key, Explanation(pixels, chosen, outputs[chosen], scores, maps[keep])
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def once(classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each class once: a class that was asked for by name may be among the highest too.
+
+    Returns:
+        Where each class stands first, and the classes, int64, in that order.
+
+    Example:
+        >>> once(np.array([4, 1, 4]))[1].tolist()
+        [4, 1]
+    """
+    _, first = np.unique(classes, return_index=True)
+    keep = np.sort(first)
+    return keep, classes[keep].astype(np.int64)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities, float64 [classes]."""
     powers = np.exp(logits.astype(np.float64) - logits.max())
     return powers / powers.sum()

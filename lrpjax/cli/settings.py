@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +17,6 @@ import numpy as np
 import lrpjax
 import lrpjax.models as models
 from lrpjax import presets
-from lrpjax.cli.arguments import DEFAULT_TOP
 from lrpjax.cli.messages import UsageError, one_line, shown
 
 
@@ -55,7 +56,8 @@ def settings_from(options: argparse.Namespace) -> Settings:
     """Resolves the names in the options.
 
     Args:
-        options: With ``model``, ``weights``, ``composite``, ``classes`` and ``top``.
+        options: With ``command``, ``model``, ``weights``, ``composite``, ``classes``, ``top`` and
+            ``usual_top``, how many classes are explained where nothing is said.
 
     Returns:
         The settings.
@@ -65,7 +67,8 @@ def settings_from(options: argparse.Namespace) -> Settings:
     """
     classifier, (composite,) = resolved(options, [options.composite])
     names = [name.strip() for name in options.classes.split(",") if name.strip()]
-    top = options.top if options.top is not None else (0 if names else DEFAULT_TOP)
+    usual = 0 if names else min(options.usual_top, len(classifier.labels))
+    top = usual if options.top is None else options.top
     if top > len(classifier.labels):
         raise UsageError(f"--top {top}: {options.model} knows {len(classifier.labels)} classes")
     digest = _digest(options.weights) if options.weights else ""
@@ -86,8 +89,9 @@ def resolved(options: argparse.Namespace, composites: list[str]) -> tuple[Any, l
         UsageError: A name is not known, or a file of rules or of weights is broken or missing.
     """
     # The model is loaded last of all; its name is checked first of all.
+    check = models.check_text_name if _of_texts(options) else models.check_name
     try:
-        models.check_name(options.model)
+        check(options.model)
     except ValueError as error:
         raise UsageError(one_line(error)) from error
     given = [_composite_file(name) for name in composites]
@@ -109,9 +113,24 @@ def plan_of(settings: Settings) -> Any:
         UsageError: The composite does not fit the model.
     """
     size = settings.classifier.image_size
-    pixels = np.zeros((1, size, size, 3), np.float32)
+    return fitting_plan(settings, np.zeros((1, size, size, 3), np.float32))
+
+
+def fitting_plan(settings: Settings, *inputs: np.ndarray) -> Any:
+    """The plan for given inputs of the model.
+
+    Args:
+        settings: Any.
+        *inputs: The model's inputs, of which the first is explained.
+
+    Returns:
+        The ``lrpjax.Plan``.
+
+    Raises:
+        UsageError: The composite does not fit the model.
+    """
     try:
-        return lrpjax.plan(settings.classifier.model, settings.composite, pixels)
+        return lrpjax.plan(settings.classifier.model, settings.composite, *inputs)
     except (ValueError, NotImplementedError) as error:
         name = settings.classifier.name
         raise UsageError(f"this composite does not fit {name}: {one_line(error)}") from error
@@ -130,8 +149,14 @@ def made_folder(path: Path) -> Path:
     return path
 
 
+def _of_texts(options: argparse.Namespace) -> bool:
+    return options.command == "explain-text"
+
+
 def _classifier(options: argparse.Namespace) -> Any:
     name, weights = options.model, options.weights
+    if _of_texts(options):
+        return _loaded(name, models.load_text)
     if weights is None and name not in models.available():
         if options.command == "plan":
             return models.structure(name)
@@ -139,8 +164,12 @@ def _classifier(options: argparse.Namespace) -> Any:
             f"{name} comes without weights; give a file of them: --weights {name}.safetensors; "
             f"{models.export_hint(name)}"
         )
+    return _loaded(name, functools.partial(models.load, weights=weights))
+
+
+def _loaded(name: str, load: Callable[[str], Any]) -> Any:
     try:
-        return models.load(name, weights=weights)
+        return load(name)
     except (ValueError, OSError) as error:
         raise UsageError(f"{name} cannot be loaded: {one_line(error)}") from error
 

@@ -267,9 +267,9 @@ def _follow(
         if isinstance(step, Unit):
             uses.append((step.layer, of(step.reads)))
         elif isinstance(step, Child):
-            bound = zip(step.program.region.inputs, step.equation.inputs, strict=True)
-            sources.update({inner: of([outer]) for inner, outer in bound})
-            _follow(step.program, sources, uses)
+            sources.update({inner: of([outer]) for outer, inner in step.entering})
+            for inner in step.programs:
+                _follow(inner, sources, uses)
         else:
             sources.update(dict.fromkeys(step.equation.outputs, of(step.equation.inputs)))
 

@@ -68,7 +68,7 @@ def make_plan(traced: TracedFunction, composite: Composite, top_scope: str | Non
             "the output does not depend on the explained input by any path that relevance passes "
             "(stop_gradient, comparisons and argmax end it)"
         )
-    program = recognise(settled.region, settled.facts, traced.primary)
+    program = recognise(settled.region, settled.facts, range(traced.primary))
     program = locate(program, settled, traced)
     program = Namer(settled.facts, top_scope).program(program)
     return Plan(traced, assign(program, composite), settled.inlined_custom)

@@ -95,14 +95,18 @@ def _unsupported(unit: Unit, composite: Composite) -> tuple[Rule, str]:
     raise UnsupportedPrimitiveError(equation.name, unit.layer, equation.source, detail)
 
 
-_LOOPS = "control flow on a relevance path is not covered yet"
+_FUSED = (
+    "a fused attention kernel hides its softmax; take the implementation that XLA compiles: "
+    "implementation='xla' of jax.nn.dot_product_attention"
+)
 _DETAILS = {
     "mul": "it multiplies two values that both depend on the explained input",
     "div": "it divides by a value that depends on the explained input",
     "dot_general": "both operands depend on the explained input",
     "while": "its trip count is not known when traced; use scan, or fori_loop with fixed bounds",
-    "scan": _LOOPS,
-    "cond": _LOOPS,
+    "pallas_call": _FUSED,
+    "dot_product_attention_fwd_wrapper": _FUSED,
+    "dot_product_attention_fwd": _FUSED,
 }
 
 

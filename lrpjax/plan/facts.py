@@ -39,6 +39,7 @@ class Fact:
         data: made from an argument, a parameter or a captured array.
         counted: made from ``iota``.
         ids: the explained integer inputs that it, an integer too, was made from.
+        gate: the input of a child region that is bounded by a sigmoid or softmax outside.
     """
 
     state: State = State.CONSTANT
@@ -49,6 +50,7 @@ class Fact:
     data: bool = False
     counted: bool = False
     ids: frozenset[Value] = frozenset()
+    gate: bool = False
 
     @property
     def structural(self) -> bool:
@@ -109,33 +111,85 @@ class Facts:
             if not ends:
                 continue
             if isinstance(equation, Call):
-                results = zip(equation.outputs, equation.body.outputs, strict=True)
-                reached.update(inner for out, inner in results if out in ends)
-                self._reach(equation.body, reached)
-                bound = zip(equation.inputs, equation.body.inputs, strict=True)
-                reached.update(outer for outer, inner in bound if inner in reached)
+                reached.update(inner for inner, out in equation.leaving if out in ends)
+                self._reach_inside(equation, reached)
+                reached.update(outer for outer, inner in equation.entering if inner in reached)
             else:
                 reached.update(equation.inputs)
+
+    def _reach_inside(self, equation: Call, reached: set[Atom]) -> None:
+        """The bodies; of a loop as often as one round reaches more at the end of the last."""
+        before = -1
+        while len(reached) != before:
+            before = len(reached)
+            for body in equation.bodies:
+                self._reach(body, reached)
+            reached.update(end for end, start in equation.carried if start in reached)
 
     def extend(self, region: Region) -> None:
         """Derive the facts of a region's equations from those of its inputs."""
         for equation in region.equations:
             operands = [self[atom] for atom in equation.inputs]
             if isinstance(equation, Call):
-                self._facts.update(zip(equation.body.inputs, operands, strict=True))
-                self.extend(equation.body)
-                outs = [self[atom] for atom in equation.body.outputs]
+                self._extend_inside(equation)
             else:
                 outs = [_transfer(equation, operands, value) for value in equation.outputs]
-            self._facts.update(zip(equation.outputs, outs, strict=True))
+                self._facts.update(zip(equation.outputs, outs, strict=True))
+
+    def _extend_inside(self, equation: Call) -> None:
+        """The bodies, and what is known of the results; of a loop, what holds in every round."""
+        for atom, inner in equation.entering:
+            self._facts[inner] = _slice(self[atom]) if inner.ndim < atom.ndim else self[atom]
+        settled = False
+        while not settled:
+            settled = True
+            for body in equation.bodies:
+                self.extend(body)
+            for end, start in equation.carried:
+                joined = _join(self[start], self[end])
+                settled = settled and joined == self[start]
+                self._facts[start] = joined
+        starts = [start for _, start in equation.carried]
+        results: dict[Atom, Fact] = {}
+        for place, (atom, out) in enumerate(equation.leaving):
+            fact = self[starts[place] if place < len(starts) else atom]
+            fact = _stack(fact) if out.ndim > atom.ndim else fact
+            results[out] = _join(results[out], fact) if out in results else fact
+        self._facts.update(results)
 
 
 def _made_values(region: Region) -> Iterator[Value]:
     for equation in region.equations:
         yield from equation.outputs
         if isinstance(equation, Call):
-            yield from equation.body.inputs
-            yield from _made_values(equation.body)
+            for body in equation.bodies:
+                yield from body.inputs
+                yield from _made_values(body)
+
+
+def _join(a: Fact, b: Fact) -> Fact:
+    """What holds of a value that may be either of two."""
+    return Fact(
+        max(a.state, b.state),
+        a.nonnegative and b.nonnegative,
+        tuple(dict.fromkeys((*a.parameters, *b.parameters))),
+        a.varies | b.varies,
+        a.value if a.value == b.value else None,
+        a.data or b.data,
+        a.counted or b.counted,
+        a.ids | b.ids,
+        a.gate and b.gate,
+    )
+
+
+def _slice(fact: Fact) -> Fact:
+    """Of what a loop takes apart along its first axis."""
+    return dataclasses.replace(fact, varies=frozenset(a - 1 for a in fact.varies if a > 0))
+
+
+def _stack(fact: Fact) -> Fact:
+    """Of what a loop stacks up along a new first axis."""
+    return dataclasses.replace(fact, varies=frozenset({0, *(a + 1 for a in fact.varies)}))
 
 
 def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:

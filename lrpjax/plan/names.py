@@ -11,7 +11,7 @@ import re
 from collections import Counter
 
 from lrpjax.plan.facts import Facts
-from lrpjax.plan.units import AffineSpec, Child, Fold, Plain, Program, Step, Unit
+from lrpjax.plan.units import AffineSpec, EndSpec, Fold, Plain, Program, Step, Unit
 from lrpjax.trace import Atom, Literal
 
 
@@ -59,11 +59,10 @@ class Namer:
             return self._unit(step)
         if isinstance(step, Plain):
             return step
-        body = step.program.region
-        for inner, outer in zip(body.inputs, step.equation.inputs, strict=True):
+        for outer, inner in step.entering:
             self._follow((outer,), (inner,))
-        child = Child(step.equation, self.program(step.program))
-        for result, given in zip(body.outputs, step.equation.outputs, strict=True):
+        child = dataclasses.replace(step, programs=tuple(map(self.program, step.programs)))
+        for result, given in child.leaving:
             self._follow((result,), (given,))
         return child
 
@@ -149,6 +148,6 @@ def _label(unit: Unit) -> str:
         return unit.spec.core.name
     if unit.family in ("shift", "add") or len(unit.equations) > 1:
         return unit.kind
-    if not unit.equations:
-        return "output"
+    if isinstance(unit.spec, EndSpec):
+        return unit.spec.label
     return unit.equations[-1].label

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Iterator
 
 from lrpjax.plan.settle import Settled
-from lrpjax.plan.units import Child, Plain, Program, Unit, map_units
+from lrpjax.plan.units import Child, Program, Unit, map_units
 from lrpjax.trace import Atom, TracedFunction, Value
 
 
@@ -30,6 +31,7 @@ def locate(program: Program, settled: Settled, traced: TracedFunction) -> Progra
             last=_has_weights(unit) and not any(v in ahead for v in unit.outputs),
             direct=bool(unit.inputs) and all(v in direct for v in unit.inputs),
             rectified=all(facts[v].nonnegative or _is_rectified(v, users) for v in unit.outputs),
+            weighs=unit.kind == "softmax" and any(_weighs(v, users) for v in unit.outputs),
         )
 
     return map_units(program, place)
@@ -43,26 +45,38 @@ def _mark_behind_weights(program: Program, behind: set[Atom]) -> None:
     """Add the values that a path from the explained input reaches through a layer with weights."""
     for step in program.steps:
         if isinstance(step, Child):
-            bound = zip(step.equation.inputs, step.program.region.inputs, strict=True)
-            behind.update(inner for outer, inner in bound if outer in behind)
-            _mark_behind_weights(step.program, behind)
-            results = zip(step.equation.outputs, step.program.outputs, strict=True)
-            behind.update(outer for outer, inner in results if inner in behind)
+            behind.update(inner for outer, inner in step.entering if outer in behind)
+            for _ in _rounds(step, behind):
+                for inside in step.programs:
+                    _mark_behind_weights(inside, behind)
+                behind.update(start for end, start in step.carried if end in behind)
+            behind.update(outer for inner, outer in step.leaving if inner in behind)
         elif isinstance(step, Unit) and (
             _has_weights(step) or any(v in behind for v in step.inputs)
         ):
             behind.update(step.outputs)
 
 
+def _rounds(child: Child, marked: set[Atom]) -> Iterator[None]:
+    """Once, and for a loop as often as a round marks more."""
+    before = -1
+    while len(marked) != before:
+        before = len(marked)
+        yield
+        if not child.carried:
+            return
+
+
 def _mark_weights_ahead(program: Program, ahead: set[Atom]) -> None:
     """Add the values from which a layer with weights is reached."""
     for step in reversed(program.steps):
         if isinstance(step, Child):
-            results = zip(step.equation.outputs, step.program.outputs, strict=True)
-            ahead.update(inner for outer, inner in results if outer in ahead)
-            _mark_weights_ahead(step.program, ahead)
-            bound = zip(step.equation.inputs, step.program.region.inputs, strict=True)
-            ahead.update(outer for outer, inner in bound if inner in ahead)
+            ahead.update(inner for inner, outer in step.leaving if outer in ahead)
+            for _ in _rounds(step, ahead):
+                for inside in step.programs:
+                    _mark_weights_ahead(inside, ahead)
+                ahead.update(end for end, start in step.carried if start in ahead)
+            ahead.update(outer for outer, inner in step.entering if inner in ahead)
         elif isinstance(step, Unit) and (
             _has_weights(step) or any(v in ahead for v in step.outputs)
         ):
@@ -73,9 +87,11 @@ def _mark_direct(program: Program, direct: set[Atom]) -> None:
     """Add what is the explained input, only moved or scaled."""
     for step in program.steps:
         if isinstance(step, Child):
-            pairs = zip(step.equation.inputs, step.program.region.inputs, strict=True)
-            direct.update(inner for outer, inner in pairs if outer in direct)
-            _mark_direct(step.program, direct)
+            starts = {start for _, start in step.carried}
+            entering = (pair for pair in step.entering if pair[1] not in starts)
+            direct.update(inner for outer, inner in entering if outer in direct)
+            for inside in step.programs:
+                _mark_direct(inside, direct)
         elif isinstance(step, Unit) and _is_direct(step, direct):
             direct.update(step.outputs)
 
@@ -95,10 +111,11 @@ def _users(program: Program) -> dict[Atom, list[Unit | None]]:
         if isinstance(step, Unit):
             for value in {*step.inputs, *step.constants}:
                 users[value].append(step)
-        elif not isinstance(step, Plain):
-            for atom in step.equation.inputs:
+        elif isinstance(step, Child):
+            for atom in step.inputs:
                 users[atom].append(None)
-            users.update(_users(step.program))
+            for inside in step.programs:
+                users.update(_users(inside))
     for atom in program.outputs:
         users[atom].append(None)
     return users
@@ -116,3 +133,14 @@ def _rectifies(unit: Unit, users: dict[Atom, list[Unit | None]]) -> bool:
     if unit.kind == "route":
         return all(_is_rectified(v, users) for v in unit.outputs)
     return unit.family == "elementwise" and unit.spec.rectifies
+
+
+def _weighs(value: Value, users: dict[Atom, list[Unit | None]]) -> bool:
+    """Whether a value, moved, masked or scaled, is a factor of a product."""
+    passed = ("route", "scale", "max", "shift", "pool")
+    return any(
+        user.family == "product"
+        or (user.kind in passed and any(_weighs(v, users) for v in user.outputs))
+        for user in users[value]
+        if user is not None
+    )

@@ -7,45 +7,60 @@ that claims it. An equation on a relevance path that no family claims becomes a 
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 
-from lrpjax.plan import affine, elementwise, lookup, normalisation, samples, sums
+from lrpjax.plan import (
+    affine,
+    elementwise,
+    lookup,
+    normalisation,
+    product,
+    samples,
+    softmax,
+    sums,
+)
 from lrpjax.plan.facts import Facts, State
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.units import (
     AddSpec,
     Child,
+    EndSpec,
     Plain,
     Program,
     Step,
     Unit,
     free_values,
+    map_units,
 )
 from lrpjax.primitives import Kind, function_of
 from lrpjax.trace import Atom, Call, Equation, Region, Value
 
 
-def recognise(region: Region, facts: Facts, explained: int = 0) -> Program:
+def recognise(region: Region, facts: Facts, explained: Collection[int]) -> Program:
     """Group a region's equations into units.
 
     Args:
         region: a settled region.
         facts: of its values.
-        explained: how many of its outputs relevance starts from; none in a child region.
+        explained: which of its outputs relevance may come from.
     """
     graph = Graph(region, facts)
     units: list[Unit] = []
     for family in _FAMILIES:
         for unit in family(graph):
-            graph.claim(_private(unit, graph))
+            graph.claim(unit, _private(unit, graph))
             units.append(unit)
     carried = frozenset(v for unit in units for v in unit.inputs)
     steps: list[Step] = [*units]
-    steps += [_rest(e, graph, carried) for e in region.equations if not graph.claimed(e)]
+    for equation in region.equations:
+        if not graph.claimed(equation):
+            steps += _rest(equation, graph, carried)
     ends, outputs = _end_constant_outputs(region, facts, explained)
     steps += ends
     return Program(region, _ordered(steps, region), outputs)
@@ -102,11 +117,26 @@ def _normalisation(graph: Graph) -> Iterator[Unit]:
         )
 
 
+def _softmax(graph: Graph) -> Iterator[Unit]:
+    for found in softmax.find(graph):
+        ends = (found.x,), (found.output,)
+        yield _unit(graph, "softmax", "softmax", found.equations, *ends, found.spec)
+
+
 def _elementwise(graph: Graph) -> Iterator[Unit]:
     for region in elementwise.find(graph):
         spec = samples.describe(region, graph)
         inputs, outputs = (region.root,), region.outputs
         yield _unit(graph, "elementwise", "elementwise", region.equations, inputs, outputs, spec)
+
+
+def _product(graph: Graph) -> Iterator[Unit]:
+    for core in graph.region.equations:
+        if graph.claimed(core) or (found := product.recognise(core, graph)) is None:
+            continue
+        kind, spec = found
+        operands = tuple(a for a in core.inputs if isinstance(a, Value))
+        yield _unit(graph, kind, "product", (core,), operands, core.outputs, spec)
 
 
 def _lookup(graph: Graph) -> Iterator[Unit]:
@@ -183,21 +213,64 @@ def _carried(equation: Equation, graph: Graph) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(a for a in dependent if isinstance(a, Value) and a.inexact))
 
 
-_FAMILIES = (_normalisation, _elementwise, _lookup, _affine, _add, _shift, _remaining)
+_FAMILIES = (
+    _normalisation,
+    _softmax,
+    _elementwise,
+    _lookup,
+    _product,
+    _affine,
+    _add,
+    _shift,
+    _remaining,
+)
 
 
 # ---------------------------------------------------------------- what is left
 
 
-def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Step:
+def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Iterator[Step]:
     """Constants and stopped values are computed; child regions are entered; the rest is unknown."""
     if _touches_live(equation, graph):
         if isinstance(equation, Call):
-            return Child(equation, recognise(equation.body, graph.facts))
-        return _unit(graph, "unsupported", "generic", (equation,))
-    if any(out in carried for out in equation.outputs) or _ends_live(equation, graph):
-        return _unit(graph, "stop", "stop", (equation,), ())
-    return Plain(equation)
+            yield from _child(equation, graph)
+        else:
+            yield _unit(graph, "unsupported", "generic", (equation,))
+    elif any(out in carried for out in equation.outputs) or _ends_live(equation, graph):
+        yield _unit(graph, "stop", "stop", (equation,), ())
+    else:
+        yield Plain(equation)
+
+
+def _child(call: Call, graph: Graph) -> Iterator[Step]:
+    """The bodies as programs of their own, after stops for what is a constant only outside."""
+    facts = graph.facts
+    starts = {start for _, start in call.carried}
+    inputs = list(call.inputs)
+    for place, (outer, inner) in enumerate(call.entering[: len(call.body_inputs)]):
+        if facts[outer].live and inner not in starts and product.is_gate(outer, graph):
+            facts[inner] = dataclasses.replace(facts[inner], gate=True)
+        if facts[inner].live and not facts[outer].live and inner.inexact:
+            end = _end(outer, "initial carry", facts)
+            inputs[call.skipped + place] = end.outputs[0]
+            yield end
+    live = [i for i, out in enumerate(call.outputs) if facts[out].live]
+    programs = tuple(recognise(body, facts, live) for body in call.bodies)
+    if call.length is not None:
+        programs = tuple(map_units(p, partial(_repeat, call.length)) for p in programs)
+    yield Child(call, programs, tuple(inputs))
+
+
+def _repeat(length: int, unit: Unit) -> Unit:
+    return dataclasses.replace(unit, loops=(length, *unit.loops))
+
+
+def _end(atom: Atom, label: str, facts: Facts) -> Unit:
+    """A stop of its own for a value that relevance reaches and does not pass."""
+    end = Value(atom.shape, atom.dtype)
+    facts[end] = facts[atom]
+    constants = (atom,) if isinstance(atom, Value) else ()
+    return Unit("", "stop", "stop", (), (), (end,), constants, EndSpec(label, atom))
 
 
 def _ends_live(equation: Equation, graph: Graph) -> bool:
@@ -207,17 +280,15 @@ def _ends_live(equation: Equation, graph: Graph) -> bool:
 
 
 def _end_constant_outputs(
-    region: Region, facts: Facts, explained: int
+    region: Region, facts: Facts, explained: Collection[int]
 ) -> tuple[list[Unit], tuple[Atom, ...]]:
     """Outputs that no relevance passes end in a stop of their own, so that the ledger shows it."""
     ends: list[Unit] = []
     outputs: list[Atom] = []
     for i, atom in enumerate(region.outputs):
-        if i < explained and isinstance(atom, Value) and not facts[atom].live:
-            end = Value(atom.shape, atom.dtype)
-            facts[end] = facts[atom]
-            ends.append(Unit("", "stop", "stop", (), (), (end,), (atom,)))
-            atom = end
+        if i in explained and isinstance(atom, Value) and not facts[atom].live:
+            ends.append(_end(atom, "output", facts))
+            atom = ends[-1].outputs[0]
         outputs.append(atom)
     return ends, tuple(outputs)
 
@@ -230,11 +301,9 @@ def _ordered(steps: list[Step], region: Region) -> tuple[Step, ...]:
     order = {e: i for i, e in enumerate(region.equations)}
     reads, makes, first = [], {}, []
     for i, step in enumerate(steps):
-        equations = step.equations if isinstance(step, Unit) else (step.equation,)
-        outputs = step.outputs if isinstance(step, Unit) else step.equation.outputs
-        makes.update(dict.fromkeys(outputs, i))
-        reads.append(step.reads if isinstance(step, Unit) else free_values(equations))
-        first.append(min((order[e] for e in equations), default=len(order)))
+        makes.update(dict.fromkeys(step.outputs, i))
+        reads.append(step.reads)
+        first.append(min((order[e] for e in step.equations), default=len(order)))
     waits_for = [{makes[v] for v in values if v in makes} - {i} for i, values in enumerate(reads)]
     wanted_by: list[list[int]] = [[] for _ in steps]
     for i, sources in enumerate(waits_for):

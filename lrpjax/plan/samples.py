@@ -19,7 +19,8 @@ from lrpjax.plan.units import ElementwiseSpec
 from lrpjax.trace import Atom, Call, Equation
 
 _NEGATIVE = (-1e-6, -1e-3, -1.0, -1e3)
-_SAMPLES = (0.0, 1e-6, *_NEGATIVE)
+_SAMPLES = (0.0, 1e-6, *_NEGATIVE, 1.0, 3.0, 1e3)
+_BELOW = slice(2, 2 + len(_NEGATIVE))
 _STEEP = 100  # times the argument, at ±1e-6
 _IDENTITIES = frozenset(["broadcast_in_dim", "reshape", "squeeze", "expand_dims"])
 
@@ -39,8 +40,9 @@ def describe(region: Pointwise, graph: Graph) -> ElementwiseSpec:
         return ElementwiseSpec((None,) * len(region.outputs))
     return ElementwiseSpec(
         tuple(float(v[0]) for v in values),
-        rectifies=all(not v[2:].any() for v in values),
+        rectifies=all(not v[_BELOW].any() for v in values),
         steep=any(map(_is_steep, values)),
+        gates=tuple(map(_is_gate, values)),
     )
 
 
@@ -49,6 +51,14 @@ def _is_steep(values: np.ndarray) -> bool:
     rounding = 1e-6 * abs(values[0])
     moved = np.abs(values[1:3] - values[0]).max()
     return bool(np.isfinite(values[0]) and moved > max(_STEEP * 1e-6, rounding))
+
+
+def _is_gate(values: np.ndarray) -> bool:
+    """Whether a function opens and closes: a sigmoid, a falling power; it never grows far out."""
+    far = np.abs(values[[_SAMPLES.index(-1e3), _SAMPLES.index(1e3)]])
+    near = np.abs(values[np.abs(_SAMPLES) < 1e3])
+    bounded = np.isfinite(far).all() and (far.max() <= 1 or far.max() <= near[near < np.inf].max())
+    return bool(bounded and (values >= 0).all() and np.ptp(values) > 0)
 
 
 def _run(equations: Iterable[Equation], env: dict[Atom, Any], graph: Graph) -> dict[Atom, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lrpjax import _compat
+from lrpjax.plan.axes import sized_axes
 from lrpjax.plan.elementwise import is_pointwise, roots
 from lrpjax.plan.facts import Facts, State
 from lrpjax.plan.pads import pads_last
@@ -77,8 +78,9 @@ class _Settler:
             self.alias.update(zip(equation.outputs, same.outputs, strict=True))
         elif not live or not isinstance(equation, Call):
             equations.append(self.broadcast_operands(equation, equations) if live else equation)
-        elif equation.kind is Kind.REMAT:
-            equations.append(dataclasses.replace(equation, body=self.region(equation.body)))
+        elif equation.kind in (Kind.REMAT, Kind.LOOP, Kind.BRANCH):
+            bodies = tuple(map(self.region, equation.bodies))
+            equations.append(dataclasses.replace(equation, bodies=bodies))
         elif self.is_elementwise(equation):
             equations.append(equation)
         else:
@@ -140,8 +142,8 @@ class _Settler:
                         params=params,
                     )
                 )
-                everywhere = frozenset(range(len(shape)))
-                self.facts[wide] = dataclasses.replace(self.facts[atom], varies=everywhere)
+                varies = self.facts[atom].varies & sized_axes(atom.shape)
+                self.facts[wide] = dataclasses.replace(self.facts[atom], varies=varies)
                 inputs[i] = wide
         return dataclasses.replace(equation, inputs=tuple(inputs))
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from lrpjax.trace import Atom, Equation, Region, Value
+from lrpjax.trace import Atom, Call, Equation, Region, Value
 
 #: The equations that fold, by what they do.
 SHIFTS = frozenset({"add", "add_any", "sub"})
@@ -89,11 +89,13 @@ class ElementwiseSpec:
         at_zero: f(0) of each output where it is known when the program is traced, else None.
         rectifies: f is 0 for every negative argument, as far as samples show.
         steep: (f(x) − f(0))/x grows without bound towards zero, as far as samples show.
+        gates: for each output, whether it is bounded and never negative, as far as samples show.
     """
 
     at_zero: tuple[float | None, ...]
     rectifies: bool = False
     steep: bool = False
+    gates: tuple[bool, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -167,6 +169,40 @@ class NormalisationSpec:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class SoftmaxSpec:
+    """s = exp(x) / Σ exp(x), the shift by the maximum and masks included.
+
+    Attributes:
+        path: the equations from x to s, each with the place of its live operand.
+        place: how many of them lead to the value that is summed up, or to its logarithm.
+        source: the exponential that is summed up.
+        linear: the equations from it to the denominator, or to its logarithm.
+        total: that denominator.
+    """
+
+    path: tuple[tuple[Equation, int], ...]
+    place: int
+    source: Value
+    linear: tuple[Equation, ...]
+    total: Value
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ProductSpec:
+    """The product of two dependent values, element by element or a contraction.
+
+    Attributes:
+        core: the equation that multiplies.
+        gate: which operand is a gate and the other a signal; None where both or neither are.
+        bilinear: it sums over products.
+    """
+
+    core: Equation
+    gate: int | None
+    bilinear: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LookupSpec:
     """Rows of a constant table taken by explained integers, or the integers as floats.
 
@@ -206,6 +242,8 @@ class Unit:
         last: no other layer with weights lies between it and the outputs.
         direct: its input is the explained input, at most moved or scaled.
         rectified: its outputs are not negative, or go into functions that are 0 there.
+        weighs: its outputs multiply other dependent values.
+        loops: how often the loops run that it stands in, the outermost first.
         rule: the rule it gets.
         reason: why that rule, and whether it can blow relevance up.
     """
@@ -225,6 +263,8 @@ class Unit:
     last: bool = False
     direct: bool = False
     rectified: bool = False
+    weighs: bool = False
+    loops: tuple[int, ...] = ()
     rule: Any = None
     reason: str = ""
 
@@ -243,16 +283,82 @@ class Plain:
 
     equation: Equation
 
+    @property
+    def equations(self) -> tuple[Equation, ...]:
+        """The one."""
+        return (self.equation,)
+
+    @property
+    def reads(self) -> tuple[Value, ...]:
+        """All that it needs to be run."""
+        return free_values((self.equation,))
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        """Its results."""
+        return self.equation.outputs
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Child:
-    """A region within the region: the body of a ``remat`` call."""
+    """Regions within the region: the body of ``remat`` or of a loop, or those of a branch.
 
-    equation: Equation
-    program: Program
+    Attributes:
+        call: the equation that has the bodies.
+        programs: one for each body.
+        inputs: its operands; constant ones that relevance reaches inside end in a stop first.
+    """
+
+    call: Call
+    programs: tuple[Program, ...]
+    inputs: tuple[Atom, ...]
+
+    @property
+    def equations(self) -> tuple[Equation, ...]:
+        """The one, bodies and all."""
+        return (self.call,)
+
+    @property
+    def reads(self) -> tuple[Value, ...]:
+        """All that it needs to be run."""
+        return tuple(a for a in self.inputs if isinstance(a, Value))
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        """Its results."""
+        return self.call.outputs
+
+    @property
+    def entering(self) -> list[tuple[Atom, Value]]:
+        """Each operand with the value that it is inside, in every body."""
+        return dataclasses.replace(self.call, inputs=self.inputs).entering
+
+    @property
+    def leaving(self) -> list[tuple[Atom, Value]]:
+        """Each value that a body ends with, and the result that it is outside."""
+        return [pair for p in self.programs for pair in zip(p.outputs, self.outputs, strict=True)]
+
+    @property
+    def carried(self) -> list[tuple[Atom, Value]]:
+        """What one round of a loop ends with, and the value it is in the next."""
+        starts = [start for _, start in self.call.carried]
+        return list(zip(self.programs[0].outputs, starts, strict=False))
 
 
 Step = Unit | Plain | Child
+
+
+@dataclasses.dataclass(frozen=True)
+class EndSpec:
+    """Where relevance ends at no equation: a constant output, the initial carry of a loop.
+
+    Attributes:
+        label: which of them, for a person to read.
+        atom: the value that it ends at.
+    """
+
+    label: str
+    atom: Atom
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -270,7 +376,7 @@ class Program:
             if isinstance(step, Unit):
                 found.append(step)
             elif isinstance(step, Child):
-                found.extend(step.program.units())
+                found.extend(unit for program in step.programs for unit in program.units())
         return tuple(found)
 
 
@@ -281,7 +387,8 @@ def map_units(program: Program, function: Callable[[Unit], Unit]) -> Program:
         if isinstance(step, Unit):
             return function(step)
         if isinstance(step, Child):
-            return dataclasses.replace(step, program=map_units(step.program, function))
+            programs = tuple(map_units(program, function) for program in step.programs)
+            return dataclasses.replace(step, programs=programs)
         return step
 
     return dataclasses.replace(program, steps=tuple(map(replace, program.steps)))

@@ -16,6 +16,7 @@ from jax import lax
 
 from lrpjax.plan.units import Child, Plain, Program, Unit
 from lrpjax.primitives import is_registered
+from lrpjax.rewrite.control_flow import enter
 from lrpjax.rewrite.probes import Probe, answer
 from lrpjax.rewrite.run import bind, read, run
 from lrpjax.rewrite.views import view
@@ -43,35 +44,27 @@ def evaluate(program: Program, env: Mapping[Value, Array], probes: Mapping[int, 
                 plain = bind(step.equation, [read(a, known) for a in step.equation.inputs])
                 known.update(zip(step.equation.outputs, plain, strict=True))
             case Child():
-                inner = _child(step, known, probes)
-                known.update(zip(step.equation.outputs, inner, strict=True))
+                inner = enter(step, known, probes, evaluate)
+                known.update(zip(step.outputs, inner, strict=True))
             case Unit():
                 results = _unit(step, known, probes.get(step.index, {}))
                 known.update(zip(step.outputs, results, strict=True))
     return [read(atom, known) for atom in program.outputs]
 
 
-def _child(step: Child, env: Env, probes: Mapping[int, Probe]) -> list[Array]:
-    """A remat region, rebuilt through the public function with the author's own policy."""
-    params, body = step.equation.params, step.program.region
-
-    def forward(inputs: list[Array], inside: dict[int, Probe]) -> list[Array]:
-        local = {**env, **dict(zip(body.inputs, inputs, strict=True))}
-        return evaluate(step.program, local, inside)
-
-    region = jax.checkpoint(forward, policy=params["policy"], prevent_cse=params["prevent_cse"])
-    inputs = [read(atom, env) for atom in step.equation.inputs]
-    inside = {u.index: probes[u.index] for u in step.program.units() if u.index in probes}
-    return region(inputs, inside)
-
-
 def _unit(unit: Unit, env: Env, probe: Probe) -> tuple[Array, ...]:
     """Run a unit; everything its backward pass needs is an argument, so that nothing leaks."""
     inputs = tuple(env[v] for v in unit.inputs)
     constants = tuple(env[v] for v in unit.constants)
-    if unit.kind == "stop" and not probe and not any(is_registered(e.name) for e in unit.equations):
-        return _forward(unit, inputs, constants)  # its own derivative is zero
+    if not probe and isinstance(unit.rule, Stop) and not _registered(unit):
+        # No relevance passes: nothing in front of it needs a backward pass.
+        return _forward(unit, *map(lax.stop_gradient, (inputs, constants)))
     return _as_custom_vjp(unit)(unit.rule, inputs, constants, probe)
+
+
+def _registered(unit: Unit) -> bool:
+    """Whether a user said what a primitive of it is: its own derivative is not asked for."""
+    return any(is_registered(equation.name) for equation in unit.equations)
 
 
 def _as_custom_vjp(unit: Unit) -> Any:
@@ -112,7 +105,7 @@ def _forward(unit: Unit, inputs: tuple, constants: tuple) -> tuple[Array, ...]:
     env.update(zip(unit.inputs, inputs, strict=True))
     results = run(unit.equations, env)
     if not unit.equations:  # a constant output of the program
-        results.update(zip(unit.outputs, constants, strict=True))
+        results[unit.outputs[0]] = read(unit.spec.atom, env)
     return tuple(results[v] for v in unit.outputs)
 
 

@@ -20,6 +20,7 @@ from lrpjax.plan.normalisation.expansion import movements
 from lrpjax.plan.units import Fold, NormalisationSpec, Unit
 from lrpjax.primitives import Kind
 from lrpjax.rewrite.affine import scale_and_shift
+from lrpjax.rewrite.attention import undone
 from lrpjax.rewrite.wide import apply_wide, read_wide, run_wide, wide_array
 from lrpjax.rules import views
 from lrpjax.rules.base import moved, negative, positive
@@ -115,16 +116,6 @@ class _Layer:
 
         like = jax.ShapeDtypeStruct(x.shape, self.dtype)
         return jax.linear_transpose(centred, like)(relevance)[0]
-
-    def _as_input(self, array: Array) -> Array:
-        """What stands in the layout of c, in the layout of x."""
-        for equation in reversed(self.spec.front):
-            shape = equation.inputs[0].shape
-            if equation.name == "transpose":
-                array = array.transpose(np.argsort(equation.params["permutation"]))
-            else:
-                array = array.reshape(shape)
-        return array
 
     # ------------------------------------------------------------ the expansion
 
@@ -223,7 +214,7 @@ class _Layer:
             bare: leave out scales.
         """
         known: dict[Atom, Array] = {}
-        u = self._as_input(u)
+        u = undone(u, self.spec.front)
         for square in self.spec.squares:
             image = self._image(square.path, u, bare)
             if not bare and any(e.kind is Kind.SCALE for e, _ in square.other):

@@ -43,7 +43,8 @@ class Probing:
         if self.ledger:
             probe["report"] = jnp.zeros(len(COLUMNS), _dtype(unit))
         if unit.index in self.taps:
-            probe["tap"] = tuple(jnp.zeros(v.shape, v.dtype) for v in unit.outputs if v.inexact)
+            outputs = (v for v in unit.outputs if v.inexact)
+            probe["tap"] = tuple(jnp.zeros((*unit.loops, *v.shape), v.dtype) for v in outputs)
         return probe
 
 

@@ -12,6 +12,7 @@ from lrpjax.errors import PlanError
 from lrpjax.plan.units import Fold, Unit
 from lrpjax.primitives import function_of
 from lrpjax.rewrite.affine import affine_view, scale_and_shift
+from lrpjax.rewrite.attention import product_view, softmax_view
 from lrpjax.rewrite.lookup import lookup_view
 from lrpjax.rewrite.normalisation import normalisation_view
 from lrpjax.rewrite.run import read, run
@@ -170,4 +171,6 @@ _VIEWS: dict[str, Callable[[Unit, Env, tuple[Array, ...]], tuple[Any, Any]]] = {
     "custom": _custom,
     "lookup": lookup_view,
     "normalisation": normalisation_view,
+    "product": product_view,
+    "softmax": softmax_view,
 }

@@ -5,8 +5,11 @@ from lrpjax.rules.base import Rule
 from lrpjax.rules.first_layer import Flat, WSquare, ZBox
 from lrpjax.rules.normalisation import ConstantNormaliser, Taylor
 from lrpjax.rules.other import Even, Pass, Ratio, Routing, Stop
+from lrpjax.rules.product import Absolute, Proportional, SignalTakesAll, Uniform, ValueOnly
+from lrpjax.rules.softmax import SoftmaxTaylor
 
 __all__ = [
+    "Absolute",
     "AlphaBeta",
     "ConstantNormaliser",
     "Epsilon",
@@ -14,11 +17,16 @@ __all__ = [
     "Flat",
     "Gamma",
     "Pass",
+    "Proportional",
     "Ratio",
     "Routing",
     "Rule",
+    "SignalTakesAll",
+    "SoftmaxTaylor",
     "Stop",
     "Taylor",
+    "Uniform",
+    "ValueOnly",
     "WSquare",
     "ZBox",
     "ZPlus",

@@ -24,6 +24,7 @@ from lrpjax.rules.base import (
     positive,
     rule,
     stabilise,
+    times,
     total,
 )
 
@@ -46,18 +47,18 @@ class _EpsilonFamily(Rule):
         """R = s·x·R′ / S(y)."""
         c = divide(relevance, stabilise(layer.y, self.epsilon))
         return Split(
-            (layer.scaled * c,),
-            bias=lambda: total(layer.shift * c),
-            stabiliser=lambda: total(relevance - layer.y * c),
+            (times(layer.scaled, c),),
+            bias=lambda: total(times(layer.shift, c)),
+            stabiliser=lambda: total(relevance - times(layer.y, c)),
         )
 
     def add(self, layer: views.Sum, relevance: Array) -> Split:
         """R_a = a·R′ / S(Σa)."""
         c = divide(relevance, stabilise(layer.y, self.epsilon))
         return Split(
-            tuple(a * c for a in layer.operands),
-            bias=lambda: sum(total(a * c) for a in layer.constants) + 0.0,
-            stabiliser=lambda: total(relevance - layer.y * c),
+            tuple(times(a, c) for a in layer.operands),
+            bias=lambda: sum(total(times(a, c)) for a in layer.constants) + 0.0,
+            stabiliser=lambda: total(relevance - times(layer.y, c)),
         )
 
     def generic(self, layer: views.Routing, relevance: tuple[Array, ...]) -> Split:

@@ -207,6 +207,11 @@ def saturate(a: Array, dtype: Any) -> Array:
     return a.astype(dtype)
 
 
+def times(a: Array, c: Array) -> Array:
+    """A·c; zero where c is zero: what a mask of −∞ has taken out has no relevance to share."""
+    return jnp.where(c == 0, 0, a * c)
+
+
 def total(a: Array) -> Array:
     """The sum over all elements."""
     return jnp.sum(a)

@@ -181,6 +181,42 @@ class Expansion:
 
 
 @dataclasses.dataclass(frozen=True)
+class Product:
+    """y = a·b for two dependent operands, element by element or summed up by a contraction.
+
+    Attributes:
+        operands: a and b.
+        y: the output.
+        gate: which operand is a gate; None where both or neither are.
+        bilinear: a contraction.
+        back: c like y → (Σ c·b for each element of a, Σ c·a for each element of b).
+    """
+
+    operands: tuple[Array, Array]
+    y: Array
+    gate: int | None
+    bilinear: bool
+    back: Callable[[Array], tuple[Array, Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Softmax:
+    """s = exp(x) / Σ exp(x) along some axes.
+
+    Attributes:
+        x: the logits, before shift and masks.
+        s: the output.
+        gathered: an array like s → its sum along the axes, broadcast back.
+        back: an array like s → in the layout of x, 0 for masked elements.
+    """
+
+    x: Array
+    s: Array
+    gathered: Callable[[Array], Array]
+    back: Callable[[Array], Array]
+
+
+@dataclasses.dataclass(frozen=True)
 class Routing:
     """A primitive whose own VJP says where relevance goes, or a function to be linearised.
 

@@ -14,10 +14,9 @@ import dataclasses
 from collections.abc import Iterator
 
 from lrpjax.plan.affine import as_fold, is_layout
+from lrpjax.plan.dataflow import CUTS, PERMUTES, Centre
 from lrpjax.plan.elementwise import CASTS, is_scalar
-from lrpjax.plan.facts import State
 from lrpjax.plan.graph import Graph
-from lrpjax.plan.normalisation.dataflow import CUTS, PERMUTES, Centre
 from lrpjax.plan.normalisation.expansion import expand, falls_as_a_power
 from lrpjax.plan.normalisation.squares import Squares, Statistic
 from lrpjax.plan.units import Fold, NormalisationSpec, Square
@@ -83,8 +82,8 @@ class _Search(Squares):
         scales: tuple[Fold, ...],
     ) -> Normalisation | None:
         for x in self._inputs(centre):
-            equations = self._between(join.outputs[0], x)
-            centring = self._between(centre.value, x)
+            equations = self.between(join.outputs[0], x)
+            centring = self.between(centre.value, x)
             squares = self._squares(statistic, x)
             front = self._path(centre.value, x)
             if equations is not None and squares is not None:
@@ -164,37 +163,6 @@ class _Search(Squares):
             (value,) = self.live(equation)
             equation = self.producer.get(value)
         return value
-
-    def _between(self, end: Value, x: Value) -> tuple[Equation, ...] | None:
-        """The live equations between two values; None where another live value comes in."""
-        found: set[Equation] = set()
-        pending = [end]
-        while pending:
-            value = pending.pop()
-            if value is x:
-                continue
-            equation = self.producer.get(value)
-            if equation is None or self.graph.claimed(equation):
-                return None
-            if equation not in found:
-                found.add(equation)
-                pending += self.live(equation)
-        for equation in tuple(found):
-            found |= self._guards(equation, found)
-        return tuple(sorted(found, key=self.graph.order.__getitem__))
-
-    def _guards(self, equation: Equation, found: set[Equation]) -> set[Equation]:
-        """What compares values of the unit for it, the predicate of a guard against zero."""
-        guards: set[Equation] = set()
-        pending = [a for a in equation.inputs if self.facts[a].state is State.STOPPED]
-        while pending:
-            producer = self.producer.get(pending.pop())
-            if producer is None or self.graph.claimed(producer):
-                return set()
-            if producer not in found:
-                guards.add(producer)
-                pending += (a for a in producer.inputs if self.facts[a].state is not State.CONSTANT)
-        return guards
 
     def _squares(self, statistic: Statistic, x: Value) -> tuple[Square, ...] | None:
         """For each equation that squares, how its operands come from x."""

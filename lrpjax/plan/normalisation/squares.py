@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from lrpjax.plan.normalisation.dataflow import LAYOUTS, Centre, Dataflow
+from lrpjax.plan.dataflow import LAYOUTS, Centre, Dataflow
 from lrpjax.primitives import Kind
 from lrpjax.trace import Call, Equation, Value
 

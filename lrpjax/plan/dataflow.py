@@ -1,4 +1,4 @@
-"""What normalisations are made of: changes of layout, means, squares, values that are equal."""
+"""What normalisations and softmaxes are made of: layouts, means, squares, values that are equal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 
 from lrpjax.plan.affine import as_fold
 from lrpjax.plan.elementwise import CASTS
+from lrpjax.plan.facts import State
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.numbering import Numbering
 from lrpjax.primitives import Kind
@@ -152,3 +153,34 @@ class Dataflow:
         """Whether an equation sums over elements."""
         sums = equation.kind in (Kind.SUM, Kind.CONTRACTION)
         return sums or (equation.kind is Kind.ADD and len(self.live(equation)) > 1)
+
+    def between(self, end: Value, x: Value) -> tuple[Equation, ...] | None:
+        """The live equations between two values; None where another live value comes in."""
+        found: set[Equation] = set()
+        pending = [end]
+        while pending:
+            value = pending.pop()
+            if value is x:
+                continue
+            equation = self.producer.get(value)
+            if equation is None or self.graph.claimed(equation):
+                return None
+            if equation not in found:
+                found.add(equation)
+                pending += self.live(equation)
+        for equation in tuple(found):
+            found |= self._guards(equation, found)
+        return tuple(sorted(found, key=self.graph.order.__getitem__))
+
+    def _guards(self, equation: Equation, found: set[Equation]) -> set[Equation]:
+        """What compares values of the unit for it, the predicate of a guard against zero."""
+        guards: set[Equation] = set()
+        pending = [a for a in equation.inputs if self.facts[a].state is State.STOPPED]
+        while pending:
+            producer = self.producer.get(pending.pop())
+            if producer is None or self.graph.claimed(producer):
+                return set()
+            if producer not in found:
+                guards.add(producer)
+                pending += (a for a in producer.inputs if self.facts[a].state is not State.CONSTANT)
+        return guards
