@@ -100,9 +100,7 @@ _FUSED = (
     "implementation='xla' of jax.nn.dot_product_attention"
 )
 _DETAILS = {
-    "mul": "it multiplies two values that both depend on the explained input",
     "div": "it divides by a value that depends on the explained input",
-    "dot_general": "both operands depend on the explained input",
     "while": "its trip count is not known when traced; use scan, or fori_loop with fixed bounds",
     "pallas_call": _FUSED,
     "dot_product_attention_fwd_wrapper": _FUSED,
