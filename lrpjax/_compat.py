@@ -42,6 +42,35 @@ def scan_counts(params: dict) -> tuple[int, int]:
     return len(list(constants)), len(list(carry))
 
 
+def like(array: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    """The type of an array that differs between devices where a given one does."""
+    kind = getattr(jax.typeof(array), "manual_axis_type", None)
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)
+
+
+def transpose(linear: Any, like: jax.ShapeDtypeStruct, cotangent: Any) -> Any:
+    """The transpose of a linear function of one array, applied; inside a ``shard_map`` too.
+
+    There ``jax.linear_transpose`` takes no type that differs between devices.
+    """
+    kind = getattr(like, "manual_axis_type", None)
+    if kind is None or not kind.varying:
+        return jax.linear_transpose(linear, like)(cotangent)[0]
+    zeros = vary(jax.numpy.zeros(like.shape, like.dtype), tuple(kind.varying))
+    return jax.vjp(linear, zeros)[1](cotangent)[0]
+
+
+def varying(array: Any) -> frozenset[str]:
+    """The axes of the mesh along which devices hold different parts, inside a ``shard_map``."""
+    kind = getattr(jax.typeof(array), "manual_axis_type", None)
+    return frozenset() if kind is None else frozenset(kind.varying)
+
+
+def vary(array: Any, axes: tuple[str, ...]) -> Any:
+    """The same array as one that differs between devices."""
+    return jax.lax.pcast(array, axes, to="varying") if axes else array
+
+
 def is_literal(atom: Any) -> bool:
     """Whether an atom of a jaxpr is a literal, whose value stands in the program."""
     return isinstance(atom, _core.Literal)

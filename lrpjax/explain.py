@@ -94,6 +94,8 @@ def _tapped(call: Call, job: Job) -> dict[str, int]:
         if not found:
             layers = ", ".join(dict.fromkeys(u.layer for u in job.plan.units))
             raise PlanError(f"the tap {pattern!r} matches no layer; there are: {layers}")
+        if inside := [unit.layer for unit in found if unit.sharded]:
+            raise PlanError(f"{inside[0]!r} runs inside a shard_map, where taps have no one shape")
         tapped.update((unit.layer, unit.index) for unit in found)
     return tapped
 

@@ -31,11 +31,12 @@ class Kind(enum.Enum):
     REMAT = "a call whose body is computed again in the backward pass"
     LOOP = "a body that runs a known number of times"
     BRANCH = "one of several bodies"
+    MAPPED = "a body that runs on each device with its part"
 
 
 _TABLE: dict[Kind, str] = {
     Kind.CONTRACTION: "dot_general conv_general_dilated",
-    Kind.SUM: "reduce_sum cumsum reduce_window_sum",
+    Kind.SUM: "reduce_sum cumsum reduce_window_sum psum psum_invariant reduce_scatter",
     Kind.ADD: "add add_any sub",
     Kind.SCALE: "mul div neg",
     Kind.ELEMENTWISE: """
@@ -45,9 +46,10 @@ _TABLE: dict[Kind, str] = {
         tan tanh and or xor not eq ne ge gt le lt
         """,
     Kind.ROUTE: """
-        broadcast_in_dim concatenate convert_element_type copy device_put dynamic_slice
-        dynamic_update_slice gather layout_constraint optimization_barrier pad reduce_precision
-        reshape rev scatter sharding_constraint slice split squeeze stack tile transpose unstack
+        all_gather all_gather_invariant all_to_all broadcast_in_dim concatenate
+        convert_element_type copy device_put dynamic_slice dynamic_update_slice gather
+        layout_constraint optimization_barrier pad ppermute pvary reduce_precision reshape
+        rev scatter sharding_constraint slice split squeeze stack tile transpose unstack
         """,
     Kind.SELECT: "select_n",
     Kind.MAX: """
@@ -59,6 +61,7 @@ _TABLE: dict[Kind, str] = {
     Kind.REMAT: "remat2 checkpoint",
     Kind.LOOP: "scan",
     Kind.BRANCH: "cond",
+    Kind.MAPPED: "shard_map",
 }
 
 _KINDS: dict[str, Kind] = {name: kind for kind, names in _TABLE.items() for name in names.split()}

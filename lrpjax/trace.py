@@ -220,7 +220,7 @@ class _Flattener:
         place = (scope, eqn.ctx, eqn.source_info, callers)
         fields = (eqn.primitive, tuple(inputs), outputs, eqn.params, *place)
         kind = kind_of(eqn.primitive.name)
-        if kind not in (Kind.CUSTOM, Kind.REMAT, Kind.LOOP, Kind.BRANCH):
+        if kind not in (Kind.CUSTOM, Kind.REMAT, Kind.LOOP, Kind.BRANCH, Kind.MAPPED):
             self.equations.append(Equation(*fields))
             return outputs
         callers = (*callers, eqn.source_info)

@@ -27,12 +27,14 @@ def recognise(core: Equation, graph: Graph) -> AffineSpec | None:
     weights = 1 - operand if core.kind is Kind.CONTRACTION else None
     pads = _pads(core.inputs[operand], graph) if core.kind is not Kind.LINEAR else ()
     start = pads[0].inputs[0] if pads else core.inputs[operand]
+    gathers = None if weights is None else _gathers(core, graph)
     return AffineSpec(
         core,
         operand,
         weights,
         pads,
-        _folds(core, operand, weights, graph),
+        gathers,
+        _folds(core, operand, weights, graph, gathers or core),
         signed=core.kind is not Kind.LINEAR,
         nonnegative=facts[start].nonnegative,
         overlapping=core.name == "conv_general_dilated" and _overlaps(core),
@@ -41,6 +43,8 @@ def recognise(core: Equation, graph: Graph) -> AffineSpec | None:
 
 def kind_of(spec: AffineSpec, facts: Facts) -> str:
     """The composite keyword of an affine unit."""
+    if spec.core.name in ("psum", "psum_invariant"):
+        return "add"
     weighted = has_weights(spec.core, [facts[atom] for atom in spec.core.inputs])
     return _KINDS[spec.core.name] if weighted else "pool"
 
@@ -57,11 +61,21 @@ def _pads(value: Atom, graph: Graph) -> tuple[Equation, ...]:
     return tuple(pads)
 
 
-def _folds(core: Equation, operand: int, weights: int | None, graph: Graph) -> tuple[Fold, ...]:
+def _gathers(core: Equation, graph: Graph) -> Equation | None:
+    """The sum over devices right behind a core; its denominators are sums over them, too."""
+    equation = graph.only_consumer(core.outputs[0])
+    if equation is None or equation.name not in ("psum", "psum_invariant"):
+        return None
+    return equation if len(equation.outputs) == 1 else None
+
+
+def _folds(
+    core: Equation, operand: int, weights: int | None, graph: Graph, last: Equation
+) -> tuple[Fold, ...]:
     """Follow the core's output while nothing else uses it, up to the last scale or shift."""
     chain: list[Fold] = []
     keep = 0
-    value: Value = core.outputs[0]
+    value: Value = last.outputs[0]
     while (eqn := graph.only_consumer(value)) is not None and not graph.claimed(eqn):
         fold = as_fold(eqn, graph.facts)
         if fold is None and is_layout(eqn, value):

@@ -102,6 +102,7 @@ _FUSED = (
 _DETAILS = {
     "div": "it divides by a value that depends on the explained input",
     "while": "its trip count is not known when traced; use scan, or fori_loop with fixed bounds",
+    "shard_map": "with check_vma=False it is not known which values all devices hold alike",
     "pallas_call": _FUSED,
     "dot_product_attention_fwd_wrapper": _FUSED,
     "dot_product_attention_fwd": _FUSED,

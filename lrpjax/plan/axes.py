@@ -8,7 +8,9 @@ from lrpjax.primitives import Kind
 from lrpjax.trace import Equation, Value
 
 _SAME_AXES = frozenset({Kind.ELEMENTWISE, Kind.ADD, Kind.SCALE, Kind.SELECT})
-_CASTS = frozenset({"convert_element_type", "copy", "reduce_precision", "stop_gradient"})
+_CASTS = frozenset(
+    "convert_element_type copy reduce_precision stop_gradient psum psum_invariant pvary".split()
+)
 
 
 def sized_axes(shape: tuple[int, ...]) -> frozenset[int]:

@@ -243,7 +243,7 @@ def _differentiable(value: Value) -> bool:
     return jnp.issubdtype(value.dtype, jnp.inexact)
 
 
-_KEEPS_VALUE = frozenset("convert_element_type copy broadcast_in_dim reshape squeeze".split())
+_KEEPS_VALUE = frozenset("convert_element_type copy broadcast_in_dim reshape squeeze pvary".split())
 
 # ---------------------------------------------------------------- signs
 
@@ -256,7 +256,8 @@ _KEEPS_NONNEGATIVE = frozenset(
     sign tan tanh reduce_sum cumsum reduce_window_sum broadcast_in_dim concatenate
     convert_element_type copy device_put dynamic_slice dynamic_update_slice layout_constraint
     optimization_barrier reduce_precision reshape rev sharding_constraint slice split squeeze
-    stack tile transpose unstack reduce_max reduce_min cummax cummin reduce_window_max
+    stack tile transpose unstack psum psum_invariant reduce_scatter pvary all_gather
+    all_gather_invariant all_to_all ppermute reduce_max reduce_min cummax cummin reduce_window_max
     reduce_window_min stop_gradient dot_general conv_general_dilated rem
     """.split()
 )

@@ -150,7 +150,8 @@ def _affine(graph: Graph) -> Iterator[Unit]:
     for core in graph.region.equations:
         if graph.claimed(core) or (spec := affine.recognise(core, graph)) is None:
             continue
-        equations = (*spec.pads, core, *(fold.equation for fold in spec.folds))
+        gathers = (spec.gathers,) if spec.gathers else ()
+        equations = (*spec.pads, core, *gathers, *(fold.equation for fold in spec.folds))
         start = (spec.pads[0] if spec.pads else core).inputs
         x = start[0 if spec.pads else spec.operand]
         assert isinstance(x, Value), "a live operand is no literal"
@@ -232,7 +233,7 @@ _FAMILIES = (
 def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Iterator[Step]:
     """Constants and stopped values are computed; child regions are entered; the rest is unknown."""
     if _touches_live(equation, graph):
-        if isinstance(equation, Call):
+        if isinstance(equation, Call) and equation.params.get("check_vma", True):
             yield from _child(equation, graph)
         else:
             yield _unit(graph, "unsupported", "generic", (equation,))
@@ -256,13 +257,15 @@ def _child(call: Call, graph: Graph) -> Iterator[Step]:
             yield end
     live = [i for i, out in enumerate(call.outputs) if facts[out].live]
     programs = tuple(recognise(body, facts, live) for body in call.bodies)
-    if call.length is not None:
-        programs = tuple(map_units(p, partial(_repeat, call.length)) for p in programs)
+    programs = tuple(map_units(p, partial(_inside, call)) for p in programs)
     yield Child(call, programs, tuple(inputs))
 
 
-def _repeat(length: int, unit: Unit) -> Unit:
-    return dataclasses.replace(unit, loops=(length, *unit.loops))
+def _inside(call: Call, unit: Unit) -> Unit:
+    """A unit of a child region, which knows of the loops and meshes it stands in."""
+    loops = unit.loops if call.length is None else (call.length, *unit.loops)
+    sharded = unit.sharded or call.kind is Kind.MAPPED
+    return dataclasses.replace(unit, loops=loops, sharded=sharded)
 
 
 def _end(atom: Atom, label: str, facts: Facts) -> Unit:

@@ -22,7 +22,7 @@ _NEGATIVE = (-1e-6, -1e-3, -1.0, -1e3)
 _SAMPLES = (0.0, 1e-6, *_NEGATIVE, 1.0, 3.0, 1e3)
 _BELOW = slice(2, 2 + len(_NEGATIVE))
 _STEEP = 100  # times the argument, at ±1e-6
-_IDENTITIES = frozenset(["broadcast_in_dim", "reshape", "squeeze", "expand_dims"])
+_IDENTITIES = frozenset(["broadcast_in_dim", "reshape", "squeeze", "expand_dims", "pvary"])
 
 
 class _Unknown(Exception):

@@ -78,7 +78,7 @@ class _Settler:
             self.alias.update(zip(equation.outputs, same.outputs, strict=True))
         elif not live or not isinstance(equation, Call):
             equations.append(self.broadcast_operands(equation, equations) if live else equation)
-        elif equation.kind in (Kind.REMAT, Kind.LOOP, Kind.BRANCH):
+        elif equation.kind in (Kind.REMAT, Kind.LOOP, Kind.BRANCH, Kind.MAPPED):
             bodies = tuple(map(self.region, equation.bodies))
             equations.append(dataclasses.replace(equation, bodies=bodies))
         elif self.is_elementwise(equation):
@@ -163,4 +163,4 @@ def _is_plain(equation: Equation) -> bool:
     """Elementwise, or building a constant for it, in calls of calls too."""
     if isinstance(equation, Call):
         return all(map(_is_plain, equation.body.equations))
-    return is_pointwise(equation) or equation.name == "broadcast_in_dim"
+    return is_pointwise(equation) or equation.name in ("broadcast_in_dim", "pvary")

@@ -48,6 +48,7 @@ class AffineSpec:
         operand: which of its inputs is the dependent one.
         weights: which of its inputs holds the weights; None for sums.
         pads: constant-zero pads in front, in order.
+        gathers: the sum over devices right behind the core, of which each holds a part.
         folds: scales, shifts and changes of layout behind, in order.
         signed: whether the signs of the weights are known (a sum's are), as the signed rules need.
         nonnegative: the input has no negative element.
@@ -58,6 +59,7 @@ class AffineSpec:
     operand: int
     weights: int | None
     pads: tuple[Equation, ...] = ()
+    gathers: Equation | None = None
     folds: tuple[Fold, ...] = ()
     signed: bool = True
     nonnegative: bool = False
@@ -244,6 +246,7 @@ class Unit:
         rectified: its outputs are not negative, or go into functions that are 0 there.
         weighs: its outputs multiply other dependent values.
         loops: how often the loops run that it stands in, the outermost first.
+        sharded: it runs on each device of a ``shard_map`` with its part.
         rule: the rule it gets.
         reason: why that rule, and whether it can blow relevance up.
     """
@@ -265,6 +268,7 @@ class Unit:
     rectified: bool = False
     weighs: bool = False
     loops: tuple[int, ...] = ()
+    sharded: bool = False
     rule: Any = None
     reason: str = ""
 

@@ -4,6 +4,8 @@
 belongs to nobody: pyplot is never imported, so nothing global changes and no display is needed.
 (In a notebook, ``%matplotlib inline`` makes the returned figure appear below the cell.)
 
+`text_html` and `text_page` show texts with coloured tokens; they need no other package.
+
 Matplotlib comes with the extra ``lrpjax[plot]`` and is imported only when a picture is drawn.
 
 Example:
@@ -21,5 +23,18 @@ Example:
 from lrpjax.plot.figures import figure
 from lrpjax.plot.pictures import heatmap, overlay
 from lrpjax.plot.scale import COLOUR_MAPS, colour_map, symmetric_limit
+from lrpjax.plot.text import Segment, text_colours, text_html, text_page, text_segments
 
-__all__ = ["COLOUR_MAPS", "colour_map", "figure", "heatmap", "overlay", "symmetric_limit"]
+__all__ = [
+    "COLOUR_MAPS",
+    "Segment",
+    "colour_map",
+    "figure",
+    "heatmap",
+    "overlay",
+    "symmetric_limit",
+    "text_colours",
+    "text_html",
+    "text_page",
+    "text_segments",
+]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _POSITIVE, _NEGATIVE = (203, 24, 29), (33, 102, 172)
+_AS_FAR_FROM_BLACK = 0.1791  # as from white, by WCAG's ratio (L + 0.05) / (L' + 0.05)
 _STYLE = "font:16px/1.9 system-ui,sans-serif;margin:1.5em 0"
 _TOKEN = "border-radius:.2em;padding:.1em 0"
 _PAGE = """<!DOCTYPE html>
@@ -105,9 +106,7 @@ def text_colours(relevance: ArrayLike, limit: float | None = None) -> list[tuple
     share = np.clip(values / _limit(values, limit), -1, 1)[:, None]
     ends = np.where(share > 0, _POSITIVE, _NEGATIVE)
     backgrounds = np.rint(255 + np.abs(share) * (ends - 255)).astype(int)
-    # The luminance of ITU-R BT.601 decides whether black or white letters stand out.
-    dark = backgrounds @ np.array([0.299, 0.587, 0.114]) < 128
-    letters = np.where(dark, "#ffffff", "#000000").tolist()
+    letters = np.where(_luminance(backgrounds) < _AS_FAR_FROM_BLACK, "#ffffff", "#000000").tolist()
     return [
         (f"#{r:02x}{g:02x}{b:02x}", letter)
         for (r, g, b), letter in zip(backgrounds.tolist(), letters, strict=True)
@@ -206,6 +205,13 @@ def _scale(limit: float) -> str:
         f'border:1px solid #999;background:linear-gradient(90deg,{low},{middle},{high})"></span>'
         f" {limit:.2g}</span>"
     )
+
+
+def _luminance(rgb: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Relative luminance as WCAG 2.1 defines it, 0 to 1, of colours 0..255 [..., 3]."""
+    parts = rgb / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return linear @ np.array([0.2126, 0.7152, 0.0722])
 
 
 def _limit(values: NDArray[np.float64], limit: float | None) -> float:

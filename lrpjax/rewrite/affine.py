@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lrpjax import _compat
 from lrpjax.plan.layout import CoreAxes, core_axes, squash, to_core
 from lrpjax.plan.units import AffineSpec, Fold, Unit
 from lrpjax.rewrite.contraction import (
@@ -38,7 +39,7 @@ def affine_view(unit: Unit, env: Env, relevance: Array) -> tuple[views.Affine, A
     """An affine unit as its rules see it, and the relevance of its output in the core's layout."""
     values = (unit.inputs[0], unit.outputs[0], unit.spec.core.outputs[0])
     dtype = jnp.result_type(jnp.float32, *(v.dtype for v in values))
-    core = _Core(unit.spec, env, unit.inputs[0].shape, dtype)
+    core = _Core(unit.spec, env, unit.inputs[0], dtype)
     scale, bias = core.folded()
     view = views.Affine(
         x=env[unit.inputs[0]].astype(dtype),
@@ -93,8 +94,12 @@ def _plus(a: Any, b: Any) -> Any:
 class _Core:
     spec: AffineSpec
     env: Env
-    shape: tuple[int, ...]
+    input: Value
     dtype: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.input.shape
 
     @property
     def axes(self) -> CoreAxes:
@@ -152,7 +157,14 @@ class _Core:
             inputs = [padded if i == spec.operand else self._raw(a) for i, a in enumerate(inputs)]
             return bind(spec.core, inputs)[0] * w
         operands = (padded, w) if spec.operand == 0 else (w, padded)
-        return contract(spec.core, *operands)
+        return self.gathered(contract(spec.core, *operands))
+
+    def gathered(self, z: Array) -> Array:
+        """The sum over devices, where each holds a part of the contraction."""
+        if self.spec.gathers is None:
+            return z
+        axes = frozenset(self.spec.gathers.params["axes"])  # a map of constants may be alike
+        return bind(self.spec.gathers, [_compat.vary(z, tuple(axes - _compat.varying(z)))])[0]
 
     def _raw(self, atom: Atom) -> Array:
         return atom.value if isinstance(atom, Literal) else self.env[atom]
@@ -168,7 +180,10 @@ class _Core:
         return self.transpose(c * scale, self.read(self.spec.core.inputs[self.spec.weights]))
 
     def _transposed(self, linear: Any, shape: tuple[int, ...], c: Array) -> Array:
-        return jax.linear_transpose(linear, jax.ShapeDtypeStruct(shape, self.dtype))(c)[0]
+        return _compat.transpose(linear, self.like(shape), c)
+
+    def like(self, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+        return _compat.like(self.env[self.input], shape, self.dtype)
 
     # ------------------------------------------------------------ two maps in one call
 
@@ -209,13 +224,14 @@ class _Core:
             w = self.spec.core.inputs[self.spec.weights]
             return self.apply(x, jnp.ones(w.shape, self.dtype))
         count = count_dot if self.spec.core.name == "dot_general" else count_conv
-        return count(self.spec.core, self.spec.operand, self.pad(x))
+        return self.gathered(count(self.spec.core, self.spec.operand, self.pad(x)))
 
     def count_transpose(self, c: Array) -> Array:
         """The transpose of :meth:`count`, of relevance of all outputs."""
-        like = jax.ShapeDtypeStruct(self.shape, self.dtype)
-        out = jax.eval_shape(self.count, like)
-        return jax.linear_transpose(self.count, like)(sum_to(c, out.shape))[0]
+        like = self.like(self.shape)
+        zeros = jnp.zeros_like(self.env[self.input], self.dtype)
+        out = jax.eval_shape(lambda: self.count(zeros))
+        return _compat.transpose(self.count, like, sum_to(c, out.shape))
 
     def one_example(self, x: Array) -> Array:
         """Cut to one along the batch axes, where x is the same along them."""

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 from jax import lax
 
+from lrpjax import _compat
 from lrpjax.plan.units import Child, Program
 from lrpjax.primitives import Kind
 from lrpjax.rewrite.probes import Probe
@@ -95,8 +96,31 @@ def _branch(
     return lax.switch(index, [run(program) for program in step.programs], *entering)
 
 
+def _mapped(
+    step: Child, operands: list[Array], env: Env, probes: dict[int, Probe], evaluate: Evaluate
+) -> Any:
+    """A shard_map. Reports add up over the devices."""
+    params, (program,) = step.call.params, step.programs
+
+    def local(operands: list[Array], probes: dict[int, Probe]) -> list[Array]:
+        inside = dict(zip(program.region.inputs, operands, strict=True))
+        own = jax.tree.map(lambda zeros: _compat.vary(zeros, axes), probes)
+        return evaluate(program, {**env, **inside}, own)
+
+    axes = tuple(params["newly_manual_axes"])
+    mapped = jax.shard_map(
+        local,
+        mesh=params["mesh"],
+        in_specs=(list(params["in_specs"]), jax.P()),
+        out_specs=list(params["out_specs"]),
+        axis_names=params["newly_manual_axes"],
+    )
+    return mapped(operands, probes)
+
+
 _KINDS: dict[Kind, Callable[..., Any]] = {
     Kind.REMAT: _remat,
     Kind.LOOP: _loop,
     Kind.BRANCH: _branch,
+    Kind.MAPPED: _mapped,
 }

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lrpjax import _compat
 from lrpjax.plan.coefficients import Moved
 from lrpjax.plan.layout import squash, to_core
 from lrpjax.plan.normalisation.expansion import movements
@@ -114,8 +115,8 @@ class _Layer:
                 self.spec.centred
             ]
 
-        like = jax.ShapeDtypeStruct(x.shape, self.dtype)
-        return jax.linear_transpose(centred, like)(relevance)[0]
+        like = _compat.like(self.env[x], x.shape, self.dtype)
+        return _compat.transpose(centred, like, relevance)
 
     # ------------------------------------------------------------ the expansion
 
@@ -159,8 +160,8 @@ class _Layer:
         return self._members(where).apply(jnp.ones(self.spec.centred.shape, self.dtype))
 
     def _two_way(self, linear: Callable[[Array], Array]) -> views.TwoWay:
-        like = jax.ShapeDtypeStruct(self.spec.centred.shape, self.dtype)
-        return views.TwoWay(linear, lambda c: jax.linear_transpose(linear, like)(c)[0])
+        like = _compat.like(self.env[self.x], self.spec.centred.shape, self.dtype)
+        return views.TwoWay(linear, lambda c: _compat.transpose(linear, like, c))
 
     # ------------------------------------------------------------ L, less its diagonal
 

@@ -7,10 +7,13 @@ Because a report travels as a cotangent it works wherever relevance does: under 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
+from lrpjax import _compat
 from lrpjax.plan.units import Unit
 from lrpjax.rules.base import Split
 
@@ -67,7 +70,8 @@ def answer(
     floats = tuple(r for r, v in zip(relevance, unit.outputs, strict=True) if v.inexact)
     answers: dict[str, Any] = {}
     if "report" in probe:
-        answers["report"] = _report(_dtype(unit), split, floats, given)
+        axes = _compat.varying(probe["report"])
+        answers["report"] = _report(_dtype(unit), split, floats, given, axes)
     if "tap" in probe:
         answers["tap"] = floats
     return answers
@@ -79,7 +83,11 @@ def _dtype(unit: Unit) -> Any:
 
 
 def _report(
-    dtype: Any, split: Split, relevance: tuple[Array, ...], given: tuple[Array, ...]
+    dtype: Any,
+    split: Split,
+    relevance: tuple[Array, ...],
+    given: tuple[Array, ...],
+    axes: frozenset[str],
 ) -> Array:
     arrived = [r.astype(dtype) for r in relevance]
     entries = (
@@ -91,4 +99,10 @@ def _report(
         split.remainder(),
         sum(jnp.sum(jnp.abs(r)) for r in arrived),
     )
-    return jnp.stack([jnp.asarray(entry, dtype) for entry in entries])
+    return jnp.stack([_part(jnp.asarray(entry, dtype), axes) for entry in entries])
+
+
+def _part(entry: Array, axes: frozenset[str]) -> Array:
+    """Inside a ``shard_map``: what each device reports, so that the reports add up."""
+    alike = tuple(axes - _compat.varying(entry))
+    return _compat.vary(entry, alike) / math.prod(map(jax.lax.axis_size, alike))
