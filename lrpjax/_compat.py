@@ -42,22 +42,15 @@ def scan_counts(params: dict) -> tuple[int, int]:
     return len(list(constants)), len(list(carry))
 
 
-def like(array: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
-    """The type of an array that differs between devices where a given one does."""
-    kind = getattr(jax.typeof(array), "manual_axis_type", None)
-    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind)
+def transpose(linear: Any, like: Any, cotangent: Any) -> Any:
+    """The transpose of a linear function of one array, applied.
 
-
-def transpose(linear: Any, like: jax.ShapeDtypeStruct, cotangent: Any) -> Any:
-    """The transpose of a linear function of one array, applied; inside a ``shard_map`` too.
-
-    There ``jax.linear_transpose`` takes no type that differs between devices.
+    Where devices hold parts, inside a ``shard_map`` or with shardings in types,
+    ``jax.linear_transpose`` does not take the type of an array; its value does no harm.
     """
-    kind = getattr(like, "manual_axis_type", None)
-    if kind is None or not kind.varying:
-        return jax.linear_transpose(linear, like)(cotangent)[0]
-    zeros = vary(jax.numpy.zeros(like.shape, like.dtype), tuple(kind.varying))
-    return jax.vjp(linear, zeros)[1](cotangent)[0]
+    if varying(like) or any(axes is not None for axes in jax.typeof(like).sharding.spec):
+        return jax.vjp(linear, like)[1](cotangent)[0]
+    return jax.linear_transpose(linear, like)(cotangent)[0]
 
 
 def varying(array: Any) -> frozenset[str]:

@@ -98,6 +98,10 @@ class _Core:
     dtype: Any
 
     @property
+    def x(self) -> Array:
+        return self.env[self.input].astype(self.dtype)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         return self.input.shape
 
@@ -171,19 +175,13 @@ class _Core:
 
     def transpose(self, c: Array, w: Array) -> Array:
         """Wᵀc, of the input's shape."""
-        return self._transposed(lambda x: self.apply(x, w), self.shape, c)
+        return _compat.transpose(lambda x: self.apply(x, w), self.x, c)
 
     def pull(self, scale: Array, c: Array) -> Array:
         """(W·s)ᵀc = Wᵀ(s·c), with W as the program holds it."""
         if self.spec.weights is None:
             return self.transpose(c, scale)
         return self.transpose(c * scale, self.read(self.spec.core.inputs[self.spec.weights]))
-
-    def _transposed(self, linear: Any, shape: tuple[int, ...], c: Array) -> Array:
-        return _compat.transpose(linear, self.like(shape), c)
-
-    def like(self, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
-        return _compat.like(self.env[self.input], shape, self.dtype)
 
     # ------------------------------------------------------------ two maps in one call
 
@@ -201,8 +199,8 @@ class _Core:
             return self.transpose(c, w1), self.transpose(c, w2)
         axis, w_axis = axes
         w = jnp.concatenate([w1, w2], w_axis)
-        shape = tuple(n * (1 + (i == axis)) for i, n in enumerate(self.shape))
-        both = self._transposed(lambda x: self.apply(x, w), shape, c)
+        like = stack(self.x, self.x, axis, self.axes.groups)
+        both = _compat.transpose(lambda x: self.apply(x, w), like, c)
         return unstack(both, axis, self.axes.groups)
 
     @property
@@ -228,10 +226,8 @@ class _Core:
 
     def count_transpose(self, c: Array) -> Array:
         """The transpose of :meth:`count`, of relevance of all outputs."""
-        like = self.like(self.shape)
-        zeros = jnp.zeros_like(self.env[self.input], self.dtype)
-        out = jax.eval_shape(lambda: self.count(zeros))
-        return _compat.transpose(self.count, like, sum_to(c, out.shape))
+        out = jax.eval_shape(lambda: self.count(self.x))
+        return _compat.transpose(self.count, self.x, sum_to(c, out.shape))
 
     def one_example(self, x: Array) -> Array:
         """Cut to one along the batch axes, where x is the same along them."""

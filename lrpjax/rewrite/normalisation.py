@@ -115,8 +115,7 @@ class _Layer:
                 self.spec.centred
             ]
 
-        like = _compat.like(self.env[x], x.shape, self.dtype)
-        return _compat.transpose(centred, like, relevance)
+        return _compat.transpose(centred, self.env[x], relevance)
 
     # ------------------------------------------------------------ the expansion
 
@@ -160,7 +159,7 @@ class _Layer:
         return self._members(where).apply(jnp.ones(self.spec.centred.shape, self.dtype))
 
     def _two_way(self, linear: Callable[[Array], Array]) -> views.TwoWay:
-        like = _compat.like(self.env[self.x], self.spec.centred.shape, self.dtype)
+        like = self.env[self.spec.centred]
         return views.TwoWay(linear, lambda c: _compat.transpose(linear, like, c))
 
     # ------------------------------------------------------------ L, less its diagonal
