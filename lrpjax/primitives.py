@@ -36,7 +36,7 @@ class Kind(enum.Enum):
 
 _TABLE: dict[Kind, str] = {
     Kind.CONTRACTION: "dot_general conv_general_dilated",
-    Kind.SUM: "reduce_sum cumsum reduce_window_sum psum psum_invariant reduce_scatter",
+    Kind.SUM: "reduce_sum cumsum reduce_window_sum psum psum_invariant reduce_scatter scatter-add",
     Kind.ADD: "add add_any sub",
     Kind.SCALE: "mul div neg",
     Kind.ELEMENTWISE: """
@@ -49,7 +49,7 @@ _TABLE: dict[Kind, str] = {
         all_gather all_gather_invariant all_to_all broadcast_in_dim concatenate
         convert_element_type copy device_put dynamic_slice dynamic_update_slice gather
         layout_constraint optimization_barrier pad ppermute pvary reduce_precision reshape
-        rev scatter sharding_constraint slice split squeeze stack tile transpose unstack
+        reshard rev scatter sharding_constraint slice split squeeze stack tile transpose unstack
         """,
     Kind.SELECT: "select_n",
     Kind.MAX: """

@@ -1,6 +1,7 @@
 """The plan: which equations of a program form a unit, and which rule each unit gets.
 
-``settle`` → ``recognise`` → ``locate`` → ``Namer`` → ``assign``; nothing is computed.
+``settle`` → ``recognise`` → ``locate`` → ``gates.tell`` → ``Namer`` → ``assign``; nothing is
+computed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import dataclasses
 
 from lrpjax.composite import Composite
 from lrpjax.errors import PlanError
+from lrpjax.plan import gates
 from lrpjax.plan.assign import assign, matches
 from lrpjax.plan.names import Namer
 from lrpjax.plan.position import locate
@@ -69,6 +71,6 @@ def make_plan(traced: TracedFunction, composite: Composite, top_scope: str | Non
             "(stop_gradient, comparisons and argmax end it)"
         )
     program = recognise(settled.region, settled.facts, range(traced.primary))
-    program = locate(program, settled, traced)
+    program = gates.tell(locate(program, settled, traced), settled.facts)
     program = Namer(settled.facts, top_scope).program(program)
     return Plan(traced, assign(program, composite), settled.inlined_custom)

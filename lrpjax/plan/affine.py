@@ -27,14 +27,14 @@ def recognise(core: Equation, graph: Graph) -> AffineSpec | None:
     weights = 1 - operand if core.kind is Kind.CONTRACTION else None
     pads = _pads(core.inputs[operand], graph) if core.kind is not Kind.LINEAR else ()
     start = pads[0].inputs[0] if pads else core.inputs[operand]
-    gathers = None if weights is None else _gathers(core, graph)
+    gathers = () if weights is None else _gathers(core, graph)
     return AffineSpec(
         core,
         operand,
         weights,
         pads,
         gathers,
-        _folds(core, operand, weights, graph, gathers or core),
+        _folds(core, operand, weights, graph, gathers),
         signed=core.kind is not Kind.LINEAR,
         nonnegative=facts[start].nonnegative,
         overlapping=core.name == "conv_general_dilated" and _overlaps(core),
@@ -43,7 +43,7 @@ def recognise(core: Equation, graph: Graph) -> AffineSpec | None:
 
 def kind_of(spec: AffineSpec, facts: Facts) -> str:
     """The composite keyword of an affine unit."""
-    if spec.core.name in ("psum", "psum_invariant"):
+    if spec.core.name in _GATHERS:
         return "add"
     weighted = has_weights(spec.core, [facts[atom] for atom in spec.core.inputs])
     return _KINDS[spec.core.name] if weighted else "pool"
@@ -61,27 +61,43 @@ def _pads(value: Atom, graph: Graph) -> tuple[Equation, ...]:
     return tuple(pads)
 
 
-def _gathers(core: Equation, graph: Graph) -> Equation | None:
-    """The sum over devices right behind a core; its denominators are sums over them, too."""
-    equation = graph.only_consumer(core.outputs[0])
-    if equation is None or equation.name not in ("psum", "psum_invariant"):
-        return None
-    return equation if len(equation.outputs) == 1 else None
+_GATHERS = frozenset({"psum", "psum_invariant", "reduce_scatter"})
+
+
+def _gathers(core: Equation, graph: Graph) -> tuple[Equation, ...]:
+    """The sums over devices right behind a core; its denominators are sums over them, too."""
+    found: list[Equation] = []
+    last = 0
+    value = core.outputs[0]
+    while (equation := graph.only_consumer(value)) is not None and len(equation.outputs) == 1:
+        if equation.name not in _GATHERS | CASTS or graph.claimed(equation):
+            break
+        found.append(equation)
+        last = len(found) if equation.name in _GATHERS else last
+        (value,) = equation.outputs
+    return tuple(found[:last])
 
 
 def _folds(
-    core: Equation, operand: int, weights: int | None, graph: Graph, last: Equation
+    core: Equation,
+    operand: int,
+    weights: int | None,
+    graph: Graph,
+    gathers: tuple[Equation, ...],
 ) -> tuple[Fold, ...]:
     """Follow the core's output while nothing else uses it, up to the last scale or shift."""
     chain: list[Fold] = []
     keep = 0
-    value: Value = last.outputs[0]
+    value: Value = (core, *gathers)[-1].outputs[0]
+    scattered = any(e.name == "reduce_scatter" for e in gathers)
     while (eqn := graph.only_consumer(value)) is not None and not graph.claimed(eqn):
         fold = as_fold(eqn, graph.facts)
         if fold is None and is_layout(eqn, value):
             fold = Fold(eqn, None, 0)
         if fold is None or not _fits(fold, tuple(chain), core, operand, weights):
             break
+        if scattered and not fold.is_shift and fold.varies:
+            break  # each device has other features than its weights have
         chain.append(fold)
         keep = keep if fold.is_layout else len(chain)
         value = eqn.outputs[0]

@@ -99,8 +99,14 @@ _FUSED = (
     "a fused attention kernel hides its softmax; take the implementation that XLA compiles: "
     "implementation='xla' of jax.nn.dot_product_attention"
 )
+_INDICES = (
+    "explained integers are followed to where they take rows within one region; inside a loop, "
+    "remat or shard_map, take the rows outside"
+)
 _DETAILS = {
     "div": "it divides by a value that depends on the explained input",
+    "gather": _INDICES,
+    "dynamic_slice": _INDICES,
     "while": "its trip count is not known when traced; use scan, or fori_loop with fixed bounds",
     "shard_map": "with check_vma=False it is not known which values all devices hold alike",
     "pallas_call": _FUSED,

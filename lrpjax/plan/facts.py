@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +40,6 @@ class Fact:
         data: made from an argument, a parameter or a captured array.
         counted: made from ``iota``.
         ids: the explained integer inputs that it, an integer too, was made from.
-        gate: the input of a child region that is bounded by a sigmoid or softmax outside.
     """
 
     state: State = State.CONSTANT
@@ -50,7 +50,6 @@ class Fact:
     data: bool = False
     counted: bool = False
     ids: frozenset[Value] = frozenset()
-    gate: bool = False
 
     @property
     def structural(self) -> bool:
@@ -149,7 +148,7 @@ class Facts:
                 joined = _join(self[start], self[end])
                 settled = settled and joined == self[start]
                 self._facts[start] = joined
-        starts = [start for _, start in equation.carried]
+        starts = [start for _, start in equation.carried if not equation.length]
         results: dict[Atom, Fact] = {}
         for place, (atom, out) in enumerate(equation.leaving):
             fact = self[starts[place] if place < len(starts) else atom]
@@ -178,7 +177,6 @@ def _join(a: Fact, b: Fact) -> Fact:
         a.data or b.data,
         a.counted or b.counted,
         a.ids | b.ids,
-        a.gate and b.gate,
     )
 
 
@@ -257,7 +255,8 @@ _KEEPS_NONNEGATIVE = frozenset(
     convert_element_type copy device_put dynamic_slice dynamic_update_slice layout_constraint
     optimization_barrier reduce_precision reshape rev sharding_constraint slice split squeeze
     stack tile transpose unstack psum psum_invariant reduce_scatter pvary all_gather
-    all_gather_invariant all_to_all ppermute reduce_max reduce_min cummax cummin reduce_window_max
+    all_gather_invariant all_to_all ppermute reshard reduce_max reduce_min cummax cummin
+    reduce_window_max
     reduce_window_min stop_gradient dot_general conv_general_dilated rem
     """.split()
 )
@@ -268,6 +267,7 @@ _SIGNS: dict[str, Callable[[Equation, list[Fact]], bool]] = {
     "select_n": lambda e, fs: all(f.nonnegative for f in fs[1:]),
     "gather": lambda e, fs: fs[0].nonnegative and not (e.params["fill_value"] or 0) < 0,
     "pad": lambda e, fs: all(f.nonnegative for f in fs),
+    "scatter-add": lambda e, fs: fs[0].nonnegative and fs[2].nonnegative,
     "sort": lambda e, fs: all(f.nonnegative for f in fs),
     "top_k": lambda e, fs: fs[0].nonnegative,
     "integer_pow": lambda e, fs: fs[0].nonnegative or e.params["y"] % 2 == 0,
@@ -275,8 +275,14 @@ _SIGNS: dict[str, Callable[[Equation, list[Fact]], bool]] = {
 }
 
 
+def _unsigned(dtype: Any) -> bool:
+    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.unsignedinteger, jnp.bool_))
+
+
 def _nonnegative(equation: Equation, operands: list[Fact]) -> bool:
     name = equation.name
+    if name == "convert_element_type" and _unsigned(equation.inputs[0].dtype):
+        return True
     if name in _ALWAYS_NONNEGATIVE:
         return True
     if name in _SIGNS:

@@ -31,7 +31,6 @@ def locate(program: Program, settled: Settled, traced: TracedFunction) -> Progra
             last=_has_weights(unit) and not any(v in ahead for v in unit.outputs),
             direct=bool(unit.inputs) and all(v in direct for v in unit.inputs),
             rectified=all(facts[v].nonnegative or _is_rectified(v, users) for v in unit.outputs),
-            weighs=unit.kind == "softmax" and any(_weighs(v, users) for v in unit.outputs),
         )
 
     return map_units(program, place)
@@ -133,14 +132,3 @@ def _rectifies(unit: Unit, users: dict[Atom, list[Unit | None]]) -> bool:
     if unit.kind == "route":
         return all(_is_rectified(v, users) for v in unit.outputs)
     return unit.family == "elementwise" and unit.spec.rectifies
-
-
-def _weighs(value: Value, users: dict[Atom, list[Unit | None]]) -> bool:
-    """Whether a value, moved, masked or scaled, is a factor of a product."""
-    passed = ("route", "scale", "max", "shift", "pool")
-    return any(
-        user.family == "product"
-        or (user.kind in passed and any(_weighs(v, users) for v in user.outputs))
-        for user in users[value]
-        if user is not None
-    )

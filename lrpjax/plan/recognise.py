@@ -54,7 +54,7 @@ def recognise(region: Region, facts: Facts, explained: Collection[int]) -> Progr
     units: list[Unit] = []
     for family in _FAMILIES:
         for unit in family(graph):
-            graph.claim(unit, _private(unit, graph))
+            graph.claim(_private(unit, graph))
             units.append(unit)
     carried = frozenset(v for unit in units for v in unit.inputs)
     steps: list[Step] = [*units]
@@ -132,11 +132,10 @@ def _elementwise(graph: Graph) -> Iterator[Unit]:
 
 def _product(graph: Graph) -> Iterator[Unit]:
     for core in graph.region.equations:
-        if graph.claimed(core) or (found := product.recognise(core, graph)) is None:
+        if graph.claimed(core) or (spec := product.recognise(core, graph)) is None:
             continue
-        kind, spec = found
         operands = tuple(a for a in core.inputs if isinstance(a, Value))
-        yield _unit(graph, kind, "product", (core,), operands, core.outputs, spec)
+        yield _unit(graph, "product", "product", (core,), operands, core.outputs, spec)
 
 
 def _lookup(graph: Graph) -> Iterator[Unit]:
@@ -150,8 +149,7 @@ def _affine(graph: Graph) -> Iterator[Unit]:
     for core in graph.region.equations:
         if graph.claimed(core) or (spec := affine.recognise(core, graph)) is None:
             continue
-        gathers = (spec.gathers,) if spec.gathers else ()
-        equations = (*spec.pads, core, *gathers, *(fold.equation for fold in spec.folds))
+        equations = (*spec.pads, core, *spec.gathers, *(fold.equation for fold in spec.folds))
         start = (spec.pads[0] if spec.pads else core).inputs
         x = start[0 if spec.pads else spec.operand]
         assert isinstance(x, Value), "a live operand is no literal"
@@ -246,16 +244,19 @@ def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Iterat
 def _child(call: Call, graph: Graph) -> Iterator[Step]:
     """The bodies as programs of their own, after stops for what is a constant only outside."""
     facts = graph.facts
-    starts = {start for _, start in call.carried}
     inputs = list(call.inputs)
     for place, (outer, inner) in enumerate(call.entering[: len(call.body_inputs)]):
-        if facts[outer].live and inner not in starts and product.is_gate(outer, graph):
-            facts[inner] = dataclasses.replace(facts[inner], gate=True)
         if facts[inner].live and not facts[outer].live and inner.inexact:
             end = _end(outer, "initial carry", facts)
             inputs[call.skipped + place] = end.outputs[0]
             yield end
-    live = [i for i, out in enumerate(call.outputs) if facts[out].live]
+    starts = [start for _, start in call.carried]
+    ends = [*starts, *call.outputs[len(starts) :]]  # a carry goes on to the next round
+    live = [
+        i
+        for i, (out, end) in enumerate(zip(call.outputs, ends, strict=True))
+        if facts[out].live or facts[end].live
+    ]
     programs = tuple(recognise(body, facts, live) for body in call.bodies)
     programs = tuple(map_units(p, partial(_inside, call)) for p in programs)
     yield Child(call, programs, tuple(inputs))

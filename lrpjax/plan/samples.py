@@ -19,8 +19,11 @@ from lrpjax.plan.units import ElementwiseSpec
 from lrpjax.trace import Atom, Call, Equation
 
 _NEGATIVE = (-1e-6, -1e-3, -1.0, -1e3)
-_SAMPLES = (0.0, 1e-6, *_NEGATIVE, 1.0, 3.0, 1e3)
+_SAMPLES = (0.0, 1e-6, *_NEGATIVE, 0.5, 1.0, 3.0, -30.0, 30.0, -80.0, 80.0)
 _BELOW = slice(2, 2 + len(_NEGATIVE))
+_UNIT = [_SAMPLES.index(x) for x in (0.0, 1e-6, 0.5, 1.0)]
+_NEAR = [_SAMPLES.index(x) for x in (0.0, -1.0, 0.5, 1.0, 3.0, -30.0, 30.0)]
+_FAR = [_SAMPLES.index(x) for x in (-80.0, 80.0)]
 _STEEP = 100  # times the argument, at ±1e-6
 _IDENTITIES = frozenset(["broadcast_in_dim", "reshape", "squeeze", "expand_dims", "pvary"])
 
@@ -42,7 +45,8 @@ def describe(region: Pointwise, graph: Graph) -> ElementwiseSpec:
         tuple(float(v[0]) for v in values),
         rectifies=all(not v[_BELOW].any() for v in values),
         steep=any(map(_is_steep, values)),
-        gates=tuple(map(_is_gate, values)),
+        gates=tuple(_is_gate(v, graph.facts[region.root].nonnegative) for v in values),
+        keeps=tuple(map(_keeps_gates, values)),
     )
 
 
@@ -53,12 +57,26 @@ def _is_steep(values: np.ndarray) -> bool:
     return bool(np.isfinite(values[0]) and moved > max(_STEEP * 1e-6, rounding))
 
 
-def _is_gate(values: np.ndarray) -> bool:
-    """Whether a function opens and closes: a sigmoid, a falling power; it never grows far out."""
-    far = np.abs(values[[_SAMPLES.index(-1e3), _SAMPLES.index(1e3)]])
-    near = np.abs(values[np.abs(_SAMPLES) < 1e3])
-    bounded = np.isfinite(far).all() and (far.max() <= 1 or far.max() <= near[near < np.inf].max())
-    return bool(bounded and (values >= 0).all() and np.ptp(values) > 0)
+def _is_gate(values: np.ndarray, nonnegative: bool) -> bool:
+    """Whether a function opens and closes: a sigmoid, a falling power; it never grows far out.
+
+    Args:
+        values: at the samples.
+        nonnegative: no argument is negative.
+    """
+    if nonnegative:
+        values = np.where(np.array(_SAMPLES) < 0, values[0], values)
+    far, near = values[_FAR], values[_NEAR]
+    finite = near[np.isfinite(near)]
+    bounded = np.isfinite(far).all() and finite.size and far.max() <= 1.0001 * finite.max()
+    positive = (values[[*_FAR, *_NEAR]] >= 0).all()
+    opens = values[0] > 0 or finite.max() <= 1  # relu6, shut at zero, is a signal
+    return bool(bounded and positive and opens and np.ptp(finite) > 0)
+
+
+def _keeps_gates(values: np.ndarray) -> bool:
+    inside = values[_UNIT]
+    return bool((inside >= 0).all() and np.isfinite(inside).all())
 
 
 def _run(equations: Iterable[Equation], env: dict[Atom, Any], graph: Graph) -> dict[Atom, Any]:

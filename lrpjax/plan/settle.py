@@ -11,9 +11,12 @@ belong to. A value that is moved twice in the same way is moved once. What nothi
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from lrpjax import _compat
 from lrpjax.plan.axes import sized_axes
@@ -21,7 +24,7 @@ from lrpjax.plan.elementwise import is_pointwise, roots
 from lrpjax.plan.facts import Facts, State
 from lrpjax.plan.pads import pads_last
 from lrpjax.primitives import Kind
-from lrpjax.trace import Atom, Call, Equation, Region, TracedFunction, Value
+from lrpjax.trace import Atom, Call, Equation, Literal, Region, TracedFunction, Value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +79,8 @@ class _Settler:
         live = any(self.facts[atom].live for atom in inputs)
         if live and (same := self.same_route(equation)) is not None:
             self.alias.update(zip(equation.outputs, same.outputs, strict=True))
+        elif live and equation.name == "scatter-add" and self.facts[inputs[0]].value != 0:
+            self.split_scatter(equation, equations)
         elif not live or not isinstance(equation, Call):
             equations.append(self.broadcast_operands(equation, equations) if live else equation)
         elif equation.kind in (Kind.REMAT, Kind.LOOP, Kind.BRANCH, Kind.MAPPED):
@@ -117,6 +122,23 @@ class _Settler:
             return False
         root = roots(body.equations, self.facts)
         return all(isinstance(o, Value) and root.get(o) is live[0] for o in body.outputs)
+
+    def split_scatter(self, equation: Equation, equations: list[Equation]) -> None:
+        """What is added into an array: a sum of that array and of what lands in zeros."""
+        (out,) = equation.outputs
+        zeros, landed = Value(out.shape, out.dtype), Value(out.shape, out.dtype)
+        zero = Literal(np.zeros((), out.dtype), out.dtype)
+        primitive, params = _compat.broadcast((), out.shape)
+        replace = partial(dataclasses.replace, equation)
+        operand, *rest = equation.inputs
+        made = (
+            replace(primitive=primitive, params=params, inputs=(zero,), outputs=(zeros,)),
+            replace(inputs=(zeros, *rest), outputs=(landed,)),
+            replace(primitive=lax.add_p, params={}, inputs=(operand, landed), outputs=(out,)),
+        )
+        for step in made:
+            self.facts.extend(Region((), (), (step,)))
+        equations += made
 
     def carries(self, atom: Atom) -> bool:
         """Whether relevance may go to an operand, if only to end there."""

@@ -48,7 +48,8 @@ class AffineSpec:
         operand: which of its inputs is the dependent one.
         weights: which of its inputs holds the weights; None for sums.
         pads: constant-zero pads in front, in order.
-        gathers: the sum over devices right behind the core, of which each holds a part.
+        gathers: the sums over devices right behind the core, of which each holds a part, and casts
+            in front of them.
         folds: scales, shifts and changes of layout behind, in order.
         signed: whether the signs of the weights are known (a sum's are), as the signed rules need.
         nonnegative: the input has no negative element.
@@ -59,7 +60,7 @@ class AffineSpec:
     operand: int
     weights: int | None
     pads: tuple[Equation, ...] = ()
-    gathers: Equation | None = None
+    gathers: tuple[Equation, ...] = ()
     folds: tuple[Fold, ...] = ()
     signed: bool = True
     nonnegative: bool = False
@@ -92,12 +93,14 @@ class ElementwiseSpec:
         rectifies: f is 0 for every negative argument, as far as samples show.
         steep: (f(x) − f(0))/x grows without bound towards zero, as far as samples show.
         gates: for each output, whether it is bounded and never negative, as far as samples show.
+        keeps: for each output, whether it is never negative for arguments from 0 to 1.
     """
 
     at_zero: tuple[float | None, ...]
     rectifies: bool = False
     steep: bool = False
     gates: tuple[bool, ...] = ()
+    keeps: tuple[bool, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

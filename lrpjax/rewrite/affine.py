@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 from lrpjax import _compat
+from lrpjax.plan.elementwise import CASTS
 from lrpjax.plan.layout import CoreAxes, core_axes, squash, to_core
 from lrpjax.plan.units import AffineSpec, Fold, Unit
 from lrpjax.rewrite.contraction import (
@@ -165,10 +166,11 @@ class _Core:
 
     def gathered(self, z: Array) -> Array:
         """The sum over devices, where each holds a part of the contraction."""
-        if self.spec.gathers is None:
-            return z
-        axes = frozenset(self.spec.gathers.params["axes"])  # a map of constants may be alike
-        return bind(self.spec.gathers, [_compat.vary(z, tuple(axes - _compat.varying(z)))])[0]
+        for equation in self.spec.gathers:
+            alike = _compat.varying(self.x) - _compat.varying(z)  # as a map of constants may be
+            if equation.name not in CASTS:
+                z = bind(equation, [_compat.vary(z, tuple(alike))])[0]
+        return z
 
     def _raw(self, atom: Atom) -> Array:
         return atom.value if isinstance(atom, Literal) else self.env[atom]

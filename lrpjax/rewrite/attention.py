@@ -21,6 +21,10 @@ Array = Any
 Env = Mapping[Value, Array]
 
 
+#: Of what stands between a sum and what divides by it: a logarithm, a reciprocal, a shift.
+_LOOKED_THROUGH = frozenset({Kind.ELEMENTWISE, Kind.SCALE, Kind.ADD})
+
+
 def product_view(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[views.Product, Array]:
     """A product as its rules see it, and the relevance of its output."""
     spec: ProductSpec = unit.spec
@@ -54,7 +58,7 @@ def softmax_view(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[vi
         for equation in spec.linear:
             (out,) = equation.outputs
             live = next(a for a in equation.inputs if a in made)
-            if equation.kind in (Kind.ELEMENTWISE, Kind.SCALE):  # the logarithm, the reciprocal
+            if equation.kind in _LOOKED_THROUGH:
                 made[out] = made[live]
                 continue
             inputs = [made[a] if a in made else read_wide(a, known, dtype) for a in equation.inputs]

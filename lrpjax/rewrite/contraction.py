@@ -22,6 +22,7 @@ def contract(core: Equation, lhs: Array, rhs: Array) -> Array:
             p["dimension_numbers"],
             precision=p["precision"],
             preferred_element_type=lhs.dtype,
+            out_sharding=p.get("out_sharding"),
         )
     if is_pointwise(core):
         return _pointwise(core, lhs, rhs)

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 
 from lrpjax.plan.units import Child, Plain, Program, Unit
 from lrpjax.primitives import is_registered
@@ -56,9 +57,8 @@ def _unit(unit: Unit, env: Env, probe: Probe) -> tuple[Array, ...]:
     """Run a unit; everything its backward pass needs is an argument, so that nothing leaks."""
     inputs = tuple(env[v] for v in unit.inputs)
     constants = tuple(env[v] for v in unit.constants)
-    if not probe and isinstance(unit.rule, Stop) and not _registered(unit):
-        # No relevance passes: nothing in front of it needs a backward pass.
-        return _forward(unit, *map(lax.stop_gradient, (inputs, constants)))
+    if unit.kind == "stop" and not probe and not _registered(unit):
+        return _forward(unit, inputs, constants)  # its own derivative is zero
     return _as_custom_vjp(unit)(unit.rule, inputs, constants, probe)
 
 
@@ -74,12 +74,16 @@ def _as_custom_vjp(unit: Unit) -> Any:
     def call(rule: Rule, inputs: tuple, constants: tuple, probe: Probe) -> tuple[Array, ...]:
         return _forward(unit, inputs, constants)
 
-    def forward(rule: Rule, inputs: tuple, constants: tuple, probe: Probe) -> tuple[Any, Any]:
+    def forward(*arguments: Any) -> tuple[Any, Any]:
+        rule, inputs, constants, probe = jax.tree.map(lambda a: a.value, arguments)
         outputs = _forward(unit, inputs, constants)
         return outputs, (rule, inputs, constants, outputs, probe)
 
-    def backward(residuals: Any, relevance: tuple[Array, ...]) -> tuple[Any, ...]:
+    def backward(residuals: Any, relevance: tuple[Any, ...]) -> tuple[Any, ...]:
         rule, inputs, constants, outputs, probe = residuals
+        if not probe and (isinstance(rule, Stop) or all(map(_is_nothing, relevance))):
+            return None, None, None, None  # nothing in front needs a backward pass
+        relevance = tuple(jnp.zeros(r.shape, r.dtype) if _is_nothing(r) else r for r in relevance)
         env = dict(zip(unit.constants, constants, strict=True))
         env.update(zip(unit.inputs, inputs, strict=True))
         env.update(zip(unit.outputs, outputs, strict=True))
@@ -91,13 +95,21 @@ def _as_custom_vjp(unit: Unit) -> Any:
             relevance = lax.optimization_barrier(relevance)
         with jax.numpy_dtype_promotion("standard"):  # strict promotion is for the user's own code
             split = share(unit, rule, env, relevance)
-        given = tuple(saturate(r, x.dtype) for r, x in zip(split.relevance, inputs, strict=True))
+        given = tuple(
+            None if r is None else saturate(r, x.dtype)
+            for r, x in zip(split.relevance, inputs, strict=True)
+        )
         if "report" in probe:
             given = lax.optimization_barrier(given)
         return None, given, None, answer(probe, unit, split, relevance, given)
 
-    call.defvjp(forward, backward)
+    call.defvjp(forward, backward, symbolic_zeros=True)
     return call
+
+
+def _is_nothing(relevance: Any) -> bool:
+    """Whether it is known, when the program is traced, that no relevance arrives."""
+    return isinstance(relevance, SymbolicZero)
 
 
 def _forward(unit: Unit, inputs: tuple, constants: tuple) -> tuple[Array, ...]:

@@ -92,7 +92,7 @@ def _report(
     arrived = [r.astype(dtype) for r in relevance]
     entries = (
         sum(jnp.sum(r) for r in arrived),
-        sum(jnp.sum(r.astype(dtype)) for r in given),
+        sum(jnp.sum(r.astype(dtype)) for r in given if r is not None) + 0.0,
         split.bias(),
         split.stabiliser(),
         split.stopped(),

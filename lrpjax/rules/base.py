@@ -31,12 +31,13 @@ class Split:
     """How a unit's relevance was shared out.
 
     Attributes:
-        relevance: one array per input of the unit.
+        relevance: one array per input of the unit; None for one that gets nothing, so that what
+            is in front of it needs no backward pass.
         bias, stabiliser, stopped, remainder: functions giving what each of them took, a scalar;
             called only when the ledger is kept.
     """
 
-    relevance: tuple[Array, ...]
+    relevance: tuple[Array | None, ...]
     bias: Callable[[], Array] = nothing
     stabiliser: Callable[[], Array] = nothing
     stopped: Callable[[], Array] = nothing

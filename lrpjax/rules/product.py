@@ -34,11 +34,11 @@ class _Bilinear(Rule):
     def _by(self, layer: views.Product, relevance: Array, shares: tuple[float, float]) -> Split:
         """The same share of every output's relevance to each operand."""
         if not layer.bilinear:
-            return Split(tuple(relevance * s if s else jnp.zeros_like(relevance) for s in shares))
+            return Split(tuple(relevance * s if s else None for s in shares))
         c = divide(relevance, stabilise(layer.y, self.epsilon))
         back = layer.back(c)
         given = tuple(
-            operand * to * s if s else jnp.zeros_like(operand)
+            operand * to * s if s else None
             for operand, to, s in zip(layer.operands, back, shares, strict=True)
         )
         return Split(given, stabiliser=lambda: total(relevance - layer.y * c))

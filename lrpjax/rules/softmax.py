@@ -19,8 +19,9 @@ class SoftmaxTaylor(Rule):
 
     Example:
         >>> import jax, lrpjax
-        >>> lrpjax.lrp(jax.nn.softmax)(jax.numpy.array([1.0, 0.0]), target=0)
-        Array([0.19661194, 0.        ], dtype=float32)
+        >>> relevance = lrpjax.lrp(jax.nn.softmax)(jax.numpy.array([1.0, 2.0]), target=1)
+        >>> [round(float(r), 3) for r in relevance]
+        [-0.197, 0.393]
     """
 
     def softmax(self, layer: views.Softmax, relevance: Array) -> Split:
