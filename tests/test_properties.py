@@ -112,12 +112,10 @@ def rescaled_until_large(y):
 
 
 UNCOVERED = {
-    "product of two": ("mul", lambda y: y * y[..., ::-1]),
     "quotient of two": ("div", lambda y: y / (1.0 + jnp.abs(y[..., ::-1]))),
-    "matrix product of two": ("dot_general", lambda y: jnp.vdot(y, y[..., ::-1])),
-    "softmax": ("div", jax.nn.softmax),
-    "scan": ("scan", lambda y: lax.scan(lambda c, a: (c + a, None), jnp.zeros(3), y[None])[0]),
-    "cond": ("cond", lambda y: lax.cond(y.sum() > 0, jnp.tanh, jnp.sin, y)),
+    "softmax over another sum": ("div", lambda y: jnp.exp(y) / jnp.exp(y[..., ::-1]).sum()),
+    "scan": ("cumprod", lambda y: lax.map(lambda a: lax.cumprod(a, axis=0), y[None])),
+    "cond": ("cumprod", lambda y: lax.cond(y.sum() > 0, lax.cumprod, jnp.sin, y)),
     "while": ("while", rescaled_until_large),
     "running product": ("cumprod", lambda y: lax.cumprod(y, axis=y.ndim - 1)),
 }
