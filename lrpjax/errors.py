@@ -22,13 +22,23 @@ class UnsupportedPrimitiveError(NotImplementedError):
         source: the user's source line, ``file:line (function)``.
     """
 
-    def __init__(self, primitive: str, layer: str, source: str, detail: str = ""):
+    def __init__(
+        self,
+        primitive: str,
+        layer: str,
+        source: str,
+        detail: str = "",
+        differentiable: bool = True,
+    ):
         self.primitive, self.layer, self.source = primitive, layer, source
+        remedies = (
+            f"Say what it is with lrpjax.register_rule({primitive!r}, "
+            "'linear' | 'elementwise' | 'route' | 'stop' | function), or opt into the generic "
+            "rule x * VJP(R/y) with Composite(unsupported=rules.Epsilon()); relevance"
+        )
         super().__init__(
             f"no relevance rule for the primitive '{primitive}' in layer '{layer}'"
             f" ({source}){': ' + detail if detail else ''}.\n"
-            f"Say what it is with lrpjax.register_rule({primitive!r}, "
-            "'linear' | 'elementwise' | 'route' | 'stop' | function), or opt into the generic "
-            "rule x * VJP(R/y) with Composite(unsupported=rules.Epsilon()); "
-            "relevance that should end here can be ended with jax.lax.stop_gradient."
+            f"{remedies if differentiable else 'Relevance'} that should end here can be ended "
+            "with jax.lax.stop_gradient."
         )

@@ -92,7 +92,11 @@ def _unsupported(unit: Unit, composite: Composite) -> tuple[Rule, str]:
     if composite.unsupported is not None and equation.name != "while":
         return composite.unsupported, f"fallback for '{equation.name}'; unbounded: not a known unit"
     detail = _DETAILS.get(equation.name, "")
-    raise UnsupportedPrimitiveError(equation.name, unit.layer, equation.source, detail)
+    # JAX has no reverse pass for a while loop: no relevance function could be given one.
+    differentiable = equation.name != "while"
+    raise UnsupportedPrimitiveError(
+        equation.name, unit.layer, equation.source, detail, differentiable
+    )
 
 
 _FUSED = (
@@ -108,7 +112,10 @@ _DETAILS = {
     "gather": _INDICES,
     "dynamic_slice": _INDICES,
     "while": "its trip count is not known when traced; use scan, or fori_loop with fixed bounds",
-    "shard_map": "with check_vma=False it is not known which values all devices hold alike",
+    "shard_map": (
+        "JAX differentiates no shard_map inside another, and with check_vma=False it is not known "
+        "which values all devices hold alike"
+    ),
     "pallas_call": _FUSED,
     "dot_product_attention_fwd_wrapper": _FUSED,
     "dot_product_attention_fwd": _FUSED,

@@ -231,7 +231,7 @@ _FAMILIES = (
 def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Iterator[Step]:
     """Constants and stopped values are computed; child regions are entered; the rest is unknown."""
     if _touches_live(equation, graph):
-        if isinstance(equation, Call) and equation.params.get("check_vma", True):
+        if isinstance(equation, Call) and not _is_refused(equation):
             yield from _child(equation, graph)
         else:
             yield _unit(graph, "unsupported", "generic", (equation,))
@@ -239,6 +239,12 @@ def _rest(equation: Equation, graph: Graph, carried: frozenset[Value]) -> Iterat
         yield _unit(graph, "stop", "stop", (equation,), ())
     else:
         yield Plain(equation)
+
+
+def _is_refused(call: Call) -> bool:
+    """Whether JAX itself can't differentiate a shard_map, or what it holds is not known."""
+    nested = any(e.kind is Kind.MAPPED for body in call.bodies for e in body.equations)
+    return call.kind is Kind.MAPPED and (nested or not call.params["check_vma"])
 
 
 def _child(call: Call, graph: Graph) -> Iterator[Step]:
