@@ -101,5 +101,11 @@ def test_lookups_that_cannot_be_followed_are_refused():
     rows = {"row": jnp.array([0, 1]), "column": jnp.array([2, 3])}
     with pytest.raises(lrpjax.UnsupportedPrimitiveError, match="gather"):
         lrpjax.lrp(two)(rows)
+    followed_outside = lambda i: jax.checkpoint(classify)(i + 0 * i.sum())
     with pytest.raises(lrpjax.UnsupportedPrimitiveError, match="gather"):
-        lrpjax.lrp(jax.checkpoint(classify))(IDS)
+        lrpjax.lrp(followed_outside)(IDS)
+
+
+def test_a_lookup_inside_remat_is_one():
+    expected = lrpjax.lrp(classify)(IDS)
+    np.testing.assert_allclose(lrpjax.lrp(jax.checkpoint(classify))(IDS), expected, rtol=1e-6)

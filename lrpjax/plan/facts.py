@@ -69,7 +69,7 @@ class Facts:
         self, region: Region, explained: tuple[Value, ...], companions: Mapping[Value, Value]
     ):
         self._facts: dict[Atom, Fact] = {}
-        self._companions = companions
+        self._companions = dict(companions)
         live = set(explained)
         for value in region.inputs:
             state = State.LIVE if value in live else State.CONSTANT
@@ -79,9 +79,9 @@ class Facts:
             self._facts[value] = Fact(state, False, names, axes, data=True, ids=ids)
         self.extend(region)
 
-    def companion(self, integers: Value) -> Value:
-        """The zeros that relevance of an explained integer input goes to."""
-        return self._companions[integers]
+    def companion(self, integers: Atom) -> Value | None:
+        """The zeros that relevance of an explained integer input goes to, also inside bodies."""
+        return self._companions.get(integers) if isinstance(integers, Value) else None
 
     def __getitem__(self, atom: Atom) -> Fact:
         if isinstance(atom, Literal):
@@ -116,6 +116,17 @@ class Facts:
             else:
                 reached.update(equation.inputs)
 
+    def _enter_companion(self, equation: Call, zeros: Value, inner: Value) -> None:
+        """Explained integers stay so inside a body; a loop takes their companion apart as well."""
+        if equation.kind is Kind.MAPPED:
+            return
+        if inner not in self._companions and inner.shape != zeros.shape:
+            part = Value(inner.shape, zeros.dtype)
+            self._facts[part] = Fact(State.LIVE, False, (), sized_axes(part.shape), data=True)
+            zeros = part
+        self._companions.setdefault(inner, zeros)
+        self._facts[inner] = dataclasses.replace(self._facts[inner], ids=frozenset({inner}))
+
     def _reach_inside(self, equation: Call, reached: set[Atom]) -> None:
         """The bodies; of a loop as often as one round reaches more at the end of the last."""
         before = -1
@@ -137,8 +148,11 @@ class Facts:
 
     def _extend_inside(self, equation: Call) -> None:
         """The bodies, and what is known of the results; of a loop, what holds in every round."""
+        carried = {start for _, start in equation.carried}
         for atom, inner in equation.entering:
             self._facts[inner] = _slice(self[atom]) if inner.ndim < atom.ndim else self[atom]
+            if (zeros := self.companion(atom)) is not None and inner not in carried:
+                self._enter_companion(equation, zeros, inner)
         settled = False
         while not settled:
             settled = True

@@ -23,8 +23,9 @@ def recognise(equation: Equation, graph: Graph) -> LookupSpec | None:
     path = _path(indices, graph)
     sources = {a for e in (*path, equation) for a in _unmade(e, graph)}
     if len(sources) != 1 or (source := sources.pop()) not in graph.facts[source].ids:
-        return None  # made from several inputs, or outside this region
-    return LookupSpec(equation, path, indices, source, graph.facts.companion(source))
+        return None  # made from several inputs, or from them outside this region
+    companion = graph.facts.companion(source)
+    return None if companion is None else LookupSpec(equation, path, indices, source, companion)
 
 
 def _unmade(equation: Equation, graph: Graph) -> Iterator[Value]:

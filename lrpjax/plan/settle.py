@@ -76,7 +76,8 @@ class _Settler:
     def append(self, equation: Equation, equations: list[Equation]) -> None:
         inputs = tuple(self.read(atom) for atom in equation.inputs)
         equation = dataclasses.replace(equation, inputs=inputs)
-        live = any(self.facts[atom].live for atom in inputs)
+        # A loop over explained integers has no live operand, but what they take inside is live.
+        live = any(self.facts[atom].live for atom in (*inputs, *equation.outputs))
         if live and (same := self.same_route(equation)) is not None:
             self.alias.update(zip(equation.outputs, same.outputs, strict=True))
         elif live and equation.name == "scatter-add" and self.facts[inputs[0]].value != 0:
@@ -85,7 +86,8 @@ class _Settler:
             equations.append(self.broadcast_operands(equation, equations) if live else equation)
         elif equation.kind in (Kind.REMAT, Kind.LOOP, Kind.BRANCH, Kind.MAPPED):
             bodies = tuple(map(self.region, equation.bodies))
-            equations.append(dataclasses.replace(equation, bodies=bodies))
+            equation = dataclasses.replace(equation, bodies=bodies)
+            equations.append(self.with_companions(equation))
         elif self.is_elementwise(equation):
             equations.append(equation)
         else:
@@ -122,6 +124,23 @@ class _Settler:
             return False
         root = roots(body.equations, self.facts)
         return all(isinstance(o, Value) and root.get(o) is live[0] for o in body.outputs)
+
+    def with_companions(self, equation: Call) -> Call:
+        """A loop that takes the companions of explained integers apart beside them."""
+        pairs = [
+            (self.facts.companion(outer), self.facts.companion(inner))
+            for outer, inner in equation.entering
+            if equation.kind is Kind.LOOP and inner.ndim < outer.ndim
+        ]
+        found = [
+            (outer, inner) for outer, inner in pairs if outer is not None and inner is not None
+        ]
+        if not found:
+            return equation
+        inputs = (*equation.inputs, *(outer for outer, _ in found))
+        inside = (*equation.body.inputs, *(inner for _, inner in found))
+        body = dataclasses.replace(equation.body, inputs=inside)
+        return dataclasses.replace(equation, inputs=inputs, bodies=(body,))
 
     def split_scatter(self, equation: Equation, equations: list[Equation]) -> None:
         """What is added into an array: a sum of that array and of what lands in zeros."""
