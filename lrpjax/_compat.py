@@ -53,6 +53,14 @@ def transpose(linear: Any, like: Any, cotangent: Any) -> Any:
     return jax.linear_transpose(linear, like)(cotangent)[0]
 
 
+def placed_as(array: Any, like: Any) -> Any:
+    """An array with the sharding that another's type has, where shardings are explicit."""
+    wanted = jax.typeof(like).sharding
+    if wanted == jax.typeof(array).sharding or wanted.mesh.empty:
+        return array
+    return jax.sharding.reshard(array, wanted)
+
+
 def varying(array: Any) -> frozenset[str]:
     """The axes of the mesh along which devices hold different parts, inside a ``shard_map``."""
     kind = getattr(jax.typeof(array), "manual_axis_type", None)

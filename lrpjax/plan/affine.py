@@ -70,7 +70,9 @@ def _gathers(core: Equation, graph: Graph) -> tuple[Equation, ...]:
     last = 0
     value = core.outputs[0]
     while (equation := graph.only_consumer(value)) is not None and len(equation.outputs) == 1:
-        if equation.name not in _GATHERS | CASTS or graph.claimed(equation):
+        if not (equation.name in _GATHERS or is_layout(equation, value)):
+            break
+        if graph.claimed(equation) or equation.name == "broadcast_in_dim":
             break
         found.append(equation)
         last = len(found) if equation.name in _GATHERS else last
@@ -89,15 +91,15 @@ def _folds(
     chain: list[Fold] = []
     keep = 0
     value: Value = (core, *gathers)[-1].outputs[0]
-    scattered = any(e.name == "reduce_scatter" for e in gathers)
+    relaid = any(e.name not in CASTS | {"psum", "psum_invariant"} for e in gathers)
     while (eqn := graph.only_consumer(value)) is not None and not graph.claimed(eqn):
         fold = as_fold(eqn, graph.facts)
         if fold is None and is_layout(eqn, value):
             fold = Fold(eqn, None, 0)
         if fold is None or not _fits(fold, tuple(chain), core, operand, weights):
             break
-        if scattered and not fold.is_shift and fold.varies:
-            break  # each device has other features than its weights have
+        if relaid and not fold.is_shift and fold.varies:
+            break  # its features are not the weights' any more
         chain.append(fold)
         keep = keep if fold.is_layout else len(chain)
         value = eqn.outputs[0]

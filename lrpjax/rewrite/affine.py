@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 from lrpjax import _compat
+from lrpjax.plan.dataflow import PERMUTES
 from lrpjax.plan.elementwise import CASTS
 from lrpjax.plan.layout import CoreAxes, core_axes, squash, to_core
 from lrpjax.plan.units import AffineSpec, Fold, Unit
@@ -167,10 +168,19 @@ class _Core:
     def gathered(self, z: Array) -> Array:
         """The sum over devices, where each holds a part of the contraction."""
         for equation in self.spec.gathers:
-            alike = _compat.varying(self.x) - _compat.varying(z)  # as a map of constants may be
-            if equation.name not in CASTS:
-                z = bind(equation, [_compat.vary(z, tuple(alike))])[0]
+            if equation.name in CASTS:
+                continue
+            axes = equation.params.get("axes", equation.params.get("axis_name", ()))
+            alike = frozenset(axes) - _compat.varying(z)  # as a map of constants may be
+            z = bind(equation, [_compat.vary(z, tuple(alike))])[0]
         return z
+
+    @property
+    def _relaid(self) -> bool:
+        """Whether no axis may be left out: a core's layout is changed, or its sharding is said."""
+        return self.spec.core.params.get("out_sharding") is not None or any(
+            e.name in PERMUTES or e.name == "reduce_scatter" for e in self.spec.gathers
+        )
 
     def _raw(self, atom: Atom) -> Array:
         return atom.value if isinstance(atom, Literal) else self.env[atom]
@@ -220,7 +230,7 @@ class _Core:
         """Σx over the inputs of each output, at size 1 along axes that all outputs share."""
         if self.spec.weights is None:
             return self.apply(x, jnp.ones((), self.dtype))
-        if self.axes.contraction is None:
+        if self.axes.contraction is None or self._relaid:
             w = self.spec.core.inputs[self.spec.weights]
             return self.apply(x, jnp.ones(w.shape, self.dtype))
         count = count_dot if self.spec.core.name == "dot_general" else count_conv
@@ -233,6 +243,8 @@ class _Core:
 
     def one_example(self, x: Array) -> Array:
         """Cut to one along the batch axes, where x is the same along them."""
+        if self._relaid:
+            return jnp.broadcast_to(x, self.shape)
         same = range(len(self.shape) - x.ndim) if x.ndim else range(len(self.shape))
         ones = [a for a in self.axes.batch if a in same or x.shape[a - len(self.shape)] == 1]
         shape = tuple(1 if a in ones else n for a, n in enumerate(self.shape))

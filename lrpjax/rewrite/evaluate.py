@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from lrpjax import _compat
 from lrpjax.plan.units import Child, Plain, Program, Unit
 from lrpjax.primitives import is_registered
 from lrpjax.rewrite.control_flow import enter
@@ -96,7 +97,7 @@ def _as_custom_vjp(unit: Unit) -> Any:
         with jax.numpy_dtype_promotion("standard"):  # strict promotion is for the user's own code
             split = share(unit, rule, env, relevance)
         given = tuple(
-            None if r is None else saturate(r, x.dtype)
+            None if r is None else _compat.placed_as(saturate(r, x.dtype), x)
             for r, x in zip(split.relevance, inputs, strict=True)
         )
         if "report" in probe:
