@@ -82,6 +82,8 @@ class _Settler:
             self.alias.update(zip(equation.outputs, same.outputs, strict=True))
         elif live and equation.name == "scatter-add" and self.facts[inputs[0]].value != 0:
             self.split_scatter(equation, equations)
+        elif live and _sums_nothing(equation):
+            self.as_product(equation, equations)
         elif not live or not isinstance(equation, Call):
             equations.append(self.broadcast_operands(equation, equations) if live else equation)
         elif equation.kind in (Kind.REMAT, Kind.LOOP, Kind.BRANCH, Kind.MAPPED):
@@ -125,6 +127,28 @@ class _Settler:
         root = roots(body.equations, self.facts)
         return all(isinstance(o, Value) and root.get(o) is live[0] for o in body.outputs)
 
+    def as_product(self, equation: Equation, equations: list[Equation]) -> None:
+        """An einsum that sums over nothing is a product, element by element."""
+        (out,) = equation.outputs
+        _, batch = equation.params["dimension_numbers"]
+        operands: list[Atom] = []
+        for atom, order in zip(equation.inputs, batch, strict=True):
+            if tuple(order) != tuple(range(atom.ndim)):
+                moved = Value(out.shape, atom.dtype)
+                params = {"permutation": tuple(order)}
+                parts = {"primitive": lax.transpose_p, "params": params}
+                step = dataclasses.replace(equation, inputs=(atom,), outputs=(moved,), **parts)
+                self.add(step, equations)
+                atom = moved
+            operands.append(atom)
+        product = {"primitive": lax.mul_p, "params": {}, "inputs": tuple(operands)}
+        self.add(dataclasses.replace(equation, **product), equations)
+
+    def add(self, equation: Equation, equations: list[Equation]) -> None:
+        """Append an equation that the program doesn't have, with its facts."""
+        self.facts.extend(Region((), (), (equation,)))
+        equations.append(equation)
+
     def with_companions(self, equation: Call) -> Call:
         """A loop that takes the companions of explained integers apart beside them."""
         pairs = [
@@ -156,8 +180,7 @@ class _Settler:
             replace(primitive=lax.add_p, params={}, inputs=(operand, landed), outputs=(out,)),
         )
         for step in made:
-            self.facts.extend(Region((), (), (step,)))
-        equations += made
+            self.add(step, equations)
 
     def carries(self, atom: Atom) -> bool:
         """Whether relevance may go to an operand, if only to end there."""
@@ -187,6 +210,15 @@ class _Settler:
                 self.facts[wide] = dataclasses.replace(self.facts[atom], varies=varies)
                 inputs[i] = wide
         return dataclasses.replace(equation, inputs=tuple(inputs))
+
+
+def _sums_nothing(equation: Equation) -> bool:
+    """Whether a product of matrices has batch axes alone."""
+    if equation.name != "dot_general":
+        return False
+    (contracted, _), (batch, _) = equation.params["dimension_numbers"]
+    alike = {atom.dtype for atom in (*equation.inputs, *equation.outputs)}
+    return not contracted and len(alike) == 1 and all(a.ndim == len(batch) for a in equation.inputs)
 
 
 def _used(equations: list[Equation], outputs: tuple[Atom, ...]) -> tuple[Equation, ...]:
