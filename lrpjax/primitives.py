@@ -53,7 +53,8 @@ _TABLE: dict[Kind, str] = {
         """,
     Kind.SELECT: "select_n",
     Kind.MAX: """
-        cummax cummin reduce_max reduce_min reduce_window_max reduce_window_min sort top_k
+        cummax cummin reduce_max reduce_min reduce_window_max reduce_window_min scatter-max
+        scatter-min sort top_k
         """,
     Kind.STOP: "stop_gradient argmax argmin",
     Kind.INLINE: "jit pjit closed_call core_call",

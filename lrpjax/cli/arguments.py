@@ -53,6 +53,28 @@ def _add_explain(command: argparse.ArgumentParser) -> None:
     _add_classes(command)
     _add_settings(command)
     _add_writing(command)
+    _add_processes(command)
+
+
+def _add_processes(command: argparse.ArgumentParser) -> None:
+    together = command.add_argument_group(
+        "several processes",
+        "Started with the same photographs and the same --out, each explains and writes its own "
+        "share; what one leaves undone it does when it is started again. On clusters that JAX "
+        "knows (Slurm, Open MPI, Cloud TPU) one of these options is enough.",
+    )
+    together.add_argument(
+        "--coordinator-address",
+        type=_address,
+        metavar="HOST:PORT",
+        help="where they meet: a free port of the machine that process 0 runs on",
+    )
+    together.add_argument(
+        "--num-processes", type=_positive, metavar="N", help="how many processes there are"
+    )
+    together.add_argument(
+        "--process-id", type=_natural, metavar="I", help="the number of this one, from 0"
+    )
 
 
 def _add_classes(command: argparse.ArgumentParser, usual: int = USUAL_TOP) -> None:
@@ -256,11 +278,26 @@ def _region(text: str) -> tuple[int, int]:
     return sides[0], sides[-1]
 
 
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as localhost:1234")
+    return text
+
+
 def _positive(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _natural(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
     try:
         number = int(text)
     except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return number

@@ -20,6 +20,7 @@ from lrpjax.cli.evaluate import evaluate
 from lrpjax.cli.explain import Explanation, explanations
 from lrpjax.cli.messages import one_line, say, shown, tell, tell_table
 from lrpjax.cli.photographs import Photograph, Unreadable, gather, identify, read
+from lrpjax.cli.processes import ALONE, Share, meet
 from lrpjax.cli.results import Results, is_result
 from lrpjax.cli.settings import Settings, made_folder, plan_of, settings_from
 
@@ -31,16 +32,20 @@ class Run:
     Attributes:
         settings: The model, the composite and the classes.
         results: Where the results go.
+        share: Which of the photographs this process explains.
         explained: How many photographs were explained.
         skipped: How many were done already.
         failed: How many could not be explained.
+        named: All photographs, those of other processes among them, and their results' names.
     """
 
     settings: Settings
     results: Results
+    share: Share = ALONE
     explained: int = 0
     skipped: int = 0
     failed: int = 0
+    named: list[tuple[Photograph, str]] = field(default_factory=list, repr=False)
     progress: Any = field(default=None, repr=False)
 
     def fail(self, path: Path | str, reason: object) -> None:
@@ -51,9 +56,11 @@ class Run:
             self.progress.update()
 
     def explain(self, photographs: list[Photograph], batch_size: int, force: bool) -> None:
-        """Explains all photographs that are not done already."""
-        named = [(one, self.results.name_for(one)) for one in photographs]
-        todo = [pair for pair in named if force or not self._is_done(*pair)]
+        """Explains all photographs of its share that are not done already."""
+        # Every process names all of them, so that all find the same names.
+        self.named = [(one, self.results.name_for(one)) for one in photographs]
+        mine = self.share.of(self.named)
+        todo = [pair for pair in mine if force or not self._is_done(*pair)]
         with tqdm(total=len(todo), unit="photo", desc="explaining", disable=not todo) as progress:
             self.progress = progress
             stream = self._readable(todo)
@@ -62,8 +69,11 @@ class Run:
                 self._keep(photograph, name, found)
         self.progress = None
 
+    def _has_results(self, photograph: Photograph, name: str) -> bool:
+        return self.results.is_done(name, photograph, self.settings.record())
+
     def _is_done(self, photograph: Photograph, name: str) -> bool:
-        done = self.results.is_done(name, photograph, self.settings.record())
+        done = self._has_results(photograph, name)
         if done:
             self.skipped += 1
             with np.load(self.results.numbers(name), allow_pickle=False) as arrays:
@@ -125,14 +135,21 @@ class Run:
             parts.append(f"{self.skipped} done already and skipped (--force does them again)")
         if self.failed:
             parts.append(f"{self.failed} failed")
-        tell(f"{', '.join(parts)}; the pictures are in {shown(self.results.folder)}")
+        together = self.share.processes > 1
+        who = f"{self.share}: " if together else ""
+        tell(f"{who}{', '.join(parts)}; the pictures are in {shown(self.results.folder)}")
+        if together and self.share.leads:
+            done = sum(self._has_results(*pair) for pair in self.named)
+            tell(f"all processes: {done} of {len(self.named)} photographs are done by now")
         return 1 if self.failed else 0
 
 
 def explain(options: argparse.Namespace) -> int:
     """``lrpjax explain``: photographs and folders of them."""
-    run = _begin(options)
-    photographs = gather(options.photos, is_result, run.fail)
+    share = meet(options)
+    run = _begin(options, share)
+    # What is no photograph is nobody's share: one process says so.
+    photographs = gather(options.photos, is_result, run.fail if share.leads else _unsaid)
     run.explain(photographs, options.batch_size, options.force)
     return run.finish()
 
@@ -161,11 +178,15 @@ COMMANDS: MappingProxyType[str, Callable[[argparse.Namespace], int]] = MappingPr
 )
 
 
-def _begin(options: argparse.Namespace) -> Run:
+def _begin(options: argparse.Namespace, share: Share = ALONE) -> Run:
     """Everything that can be wrong with the command shows here, before any photograph is read."""
     settings = settings_from(options)
     plan_of(settings)
-    return Run(settings, Results(made_folder(options.out)))
+    return Run(settings, Results(made_folder(options.out)), share)
+
+
+def _unsaid(path: Path | str, reason: object) -> None:
+    pass
 
 
 def _picture(found: Explanation, labels: list[str], title: str) -> bytes:
