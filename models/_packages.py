@@ -4,13 +4,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
-def package_file(package: str, file: str, *, distribution: str) -> Path:
+def package_file(
+    package: str, file: str, *, distribution: str, command: str = "pip install 'lrpjax[zoo]'"
+) -> Path:
     """Locates a data file inside an installed package; none of the package's code is run.
 
     Args:
         package: The package's import name.
         file: The file's path inside the package's folder, with forward slashes.
         distribution: What pip calls the package, for the message when it is missing.
+        command: What installs it, for the same message.
 
     Returns:
         The path of the file.
@@ -26,7 +29,6 @@ def package_file(package: str, file: str, *, distribution: str) -> Path:
             return path
     problem = f"lacks {file}" if folders else "is not installed"
     raise ImportError(
-        f"the package {distribution!r} {problem}; "
-        "the models' files come with: pip install 'lrpjax[zoo]'",
+        f"the package {distribution!r} {problem}; the model's files come with: {command}",
         name=package,
     )

@@ -1,7 +1,5 @@
 """An image classifier ready for use: the network, its class names and its way with pictures."""
 
-import difflib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+
+from .class_names import class_index
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -138,40 +138,7 @@ class Classifier:
             >>> models.load("efficientnet_lite0").class_index("Tabby cat")
             281
         """
-        text = str(name).strip().replace("_", " ")
-        if text.removeprefix("-").isdecimal():
-            return self._checked_index(int(text))
-        found = next((tier for tier in self._matches(text) if tier), [])
-        if len(found) == 1:
-            return found[0]
-        if found:
-            classes = "; ".join(f"{index}: {self._names(index)}" for index in found)
-            raise ValueError(f"{text!r} is the name of several classes; give the number: {classes}")
-        close = difflib.get_close_matches(text.casefold(), self._all_names())
-        hint = f"; close matches: {', '.join(close)}" if close else ""
-        raise ValueError(f"{self.name} has no class named {text!r}{hint}")
-
-    def _checked_index(self, index: int) -> int:
-        if 0 <= index < len(self.labels):
-            return index
-        raise ValueError(
-            f"{self.name} has the classes 0 to {len(self.labels) - 1}; {index} is out of range"
-        )
-
-    def _matches(self, text: str) -> Iterator[list[int]]:
-        """The classes that ``text`` may mean, from the strictest reading to the loosest."""
-        folded = text.casefold()
-        yield [i for i, label in enumerate(self.labels) if label == text]
-        yield [i for i, label in enumerate(self.labels) if label.casefold() == folded]
-        yield [i for i, names in enumerate(self.synonyms) if folded in map(str.casefold, names)]
-
-    def _names(self, index: int) -> str:
-        names = (self.labels[index], *(self.synonyms[index] if self.synonyms else ()))
-        return ", ".join(dict.fromkeys(names))
-
-    def _all_names(self) -> list[str]:
-        names = [*self.labels, *(name for names in self.synonyms for name in names)]
-        return list(dict.fromkeys(name.casefold() for name in names))
+        return class_index(name, self.name, self.labels, self.synonyms)
 
 
 @nnx.jit

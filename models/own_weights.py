@@ -79,7 +79,7 @@ def from_arrays(
     Returns:
         The classifier, for pixels from 0 to 255, with torchvision's first recipe of
         preprocessing: the short side to 256 (bilinear), of which the middle 224 are seen (227 by
-        AlexNet). CIFAR-10's network sees the whole short side at 32.
+        AlexNet). CIFAR-10's networks see the whole short side at 32.
 
     Raises:
         CheckpointError: The arrays are another network's.

@@ -9,14 +9,12 @@ precision; stored are the logits and the shapes by which torchvision names its w
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
 import torchvision_weights
 
-GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -35,8 +33,9 @@ def golden(name):
 def main():
     for name in torchvision_weights.CASES:
         shapes, logits = golden(name)
-        path = GOLDEN / f"torchvision_{name}.npz"
-        np.savez_compressed(path, shapes=json.dumps(shapes), logits=logits)
+        np.savez_compressed(
+            torchvision_weights.path(name), shapes=json.dumps(shapes), logits=logits
+        )
         between = np.abs(logits[0] - logits[1]).max()
         print(f"{name}: {np.abs(logits).max():.3g} at most, {between:.3g} between two images")
 

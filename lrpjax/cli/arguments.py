@@ -60,8 +60,9 @@ def _add_processes(command: argparse.ArgumentParser) -> None:
     together = command.add_argument_group(
         "several processes",
         "Started with the same photographs and the same --out, each explains and writes its own "
-        "share; what one leaves undone it does when it is started again. On clusters that JAX "
-        "knows (Slurm, Open MPI, Cloud TPU) one of these options is enough.",
+        "share, whatever becomes of the others. One that was killed goes on when it is started "
+        "again while process 0 runs; later, start all again, or one without these options. On "
+        "clusters that JAX knows (Slurm, Open MPI, Cloud TPU) one of these options is enough.",
     )
     together.add_argument(
         "--coordinator-address",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -71,6 +72,8 @@ def meet(options: argparse.Namespace) -> Share:
         return ALONE
     if number is not None and count is not None and number >= count:
         raise UsageError(f"--process-id {number}: {count} processes are numbered 0 to {count - 1}")
+    if number == 0 and options.coordinator_address is not None:
+        _check_port(options.coordinator_address)
     where = options.coordinator_address or "the place that the cluster says"
     say(f"meeting the other processes at {where}; all of them must come within five minutes")
     # Else the others could not come back: a cluster that has lost a member would be closed.
@@ -83,3 +86,12 @@ def meet(options: argparse.Namespace) -> Share:
     if not share.leads:
         jax.distributed.shutdown()
     return share
+
+
+def _check_port(address: str) -> None:
+    """Whether process 0 may listen there: JAX itself would crash."""
+    try:
+        socket.create_server(("", int(address.rpartition(":")[2]))).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"--coordinator-address {address}: {one_line(reason)}") from error

@@ -1,10 +1,12 @@
-"""CIFAR-10: a compact network with local response normalisation, its data and its training.
+"""CIFAR-10: two compact networks, the data and the training.
 
-``lrpjax.models.load("cifar10_lrn")`` is the network with its committed weights. It was trained by
-``python -m lrpjax.models.cifar10.train``, which needs the extra ``train``.
+``lrpjax.models.load("cifar10_lrn")`` is a network with local response normalisation and its
+committed weights; ``lrpjax.models.build("cifar10_vit")`` a small Vision Transformer. Both are
+trained by ``python -m lrpjax.models.cifar10.train``, which needs the extra ``train``.
 """
 
 from .data import Images, load
 from .network import CLASSES, Cifar10LRN
+from .vit import cifar10_vit
 
-__all__ = ["CLASSES", "Cifar10LRN", "Images", "load"]
+__all__ = ["CLASSES", "Cifar10LRN", "Images", "cifar10_vit", "load"]

@@ -1,10 +1,11 @@
-"""Trains the CIFAR-10 network with LRN.
+"""Trains a network for CIFAR-10: the one with LRN, or the Vision Transformer.
 
     python -m lrpjax.models.cifar10.train --data cifar-10-batches-py --seed 0 --out runs
 
 writes runs/seed0.safetensors, and runs/seed0.json with the settings and the accuracy on the test
 set. After every epoch it writes runs/seed0.checkpoint.safetensors; the same command goes on from
-there, to the same weights as without the interruption.
+there, to the same weights as without the interruption. With ``--architecture vit`` the files are
+called vit_seed0.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint, data, training, weights
+from . import checkpoint, data, recipes, training, weights
 
 HELP = {
     "seed": "of the first weights, the order of the images, their flips and shifts",
@@ -35,11 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: The command's arguments; None for the process's own.
     """
-    parser = _parser()
+    chooser = _chooser()
+    chosen, _ = chooser.parse_known_args(arguments)
+    recipe = recipes.RECIPES[chosen.architecture]
+    parser = _parser(chooser, recipe)
     options = vars(parser.parse_args(arguments))
     path, out = options.pop("data"), options.pop("out")
+    del options["architecture"]
     try:
-        settings = training.Settings(**options)
+        settings = recipe(**options)
         report = run(settings, data.load(path, "train"), data.load(path, "test"), out)
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(
-    settings: training.Settings, train: data.Images, test: data.Images, out: Path
+    settings: recipes.Settings, train: data.Images, test: data.Images, out: Path
 ) -> dict[str, Any]:
     """Trains, or goes on where a run with the same settings was interrupted.
 
@@ -55,17 +60,18 @@ def run(
         settings: What decides the run.
         train: The images to train on.
         test: The images to measure the accuracy on, after the last epoch.
-        out: The folder for seedN.safetensors, seedN.json and the checkpoint; made if need be.
+        out: The folder for the weights, the JSON file beside them and the checkpoint; made if
+            need be.
 
     Returns:
-        What seedN.json holds.
+        What the JSON file holds.
 
     Raises:
         ValueError: The folder has a checkpoint of a run with other settings or data, or a
             damaged one.
     """
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"seed{settings.seed}.checkpoint.safetensors"
+    path = out / f"{settings.file_name}.checkpoint.safetensors"
     trainer = training.Trainer(settings, train)
     facts = {"settings": dataclasses.asdict(settings), "images": len(train.pixels)}
     state = _resumed(path, trainer.start(), facts) if path.exists() else trainer.start()
@@ -80,8 +86,8 @@ def run(
         "test_accuracy": trainer.accuracy(state, test),
         "history": list(state.history),
     }
-    weights.save(out / f"seed{settings.seed}.safetensors", trainer.model(state))
-    (out / f"seed{settings.seed}.json").write_text(json.dumps(report, indent=2) + "\n")
+    weights.save(out / f"{settings.file_name}.safetensors", trainer.model(state))
+    (out / f"{settings.file_name}.json").write_text(json.dumps(report, indent=2) + "\n")
     return report
 
 
@@ -113,16 +119,29 @@ def _progress(trainer: training.Trainer, epoch: int) -> training.Progress:
     return wrap
 
 
-def _parser() -> argparse.ArgumentParser:
+def _chooser() -> argparse.ArgumentParser:
+    """What is read first, because the other options and their defaults follow from it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(
+        "--architecture", choices=recipes.RECIPES, default="lrn", help="which network to train"
+    )
+    return parser
+
+
+def _parser(
+    chooser: argparse.ArgumentParser, recipe: type[recipes.Settings]
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lrpjax.models.cifar10.train",
-        description="Trains the CIFAR-10 network with local response normalisation.",
+        description="Trains a network for CIFAR-10.",
         epilog="The same command goes on after an interruption, from its last whole epoch.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        parents=[chooser],
+        allow_abbrev=False,  # the chooser knows too few options to tell what is short for what
     )
     parser.add_argument("--data", required=True, type=Path, help="CIFAR-10: a folder or archive")
     parser.add_argument("--out", required=True, type=Path, help="the folder to write to")
-    for field in dataclasses.fields(training.Settings):
+    for field in dataclasses.fields(recipe):
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=type(field.default),

@@ -1,4 +1,4 @@
-"""Trains the CIFAR-10 network: the schedule, one compiled step, and what a checkpoint holds.
+"""Trains a network for CIFAR-10: the schedule, one compiled step, and what a checkpoint holds.
 
 A run is a function of its settings alone. Every epoch draws its order, flips and shifts from the
 seed and the epoch's number, so one that starts from a checkpoint goes on as if it had never
@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from .data import Images
-from .network import Cifar10LRN
+from .recipes import PADDING, Settings
 
 try:
     import optax
@@ -27,41 +27,7 @@ except ImportError as error:
 
 Batches = Iterable[tuple[np.ndarray, np.ndarray]]
 Progress = Callable[[Batches], Batches]
-PADDING = 4
 EVALUATED_AT_ONCE = 500
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What decides a run.
-
-    Attributes:
-        seed: For the first weights, the order of the images, flips and shifts.
-        epochs: How often every image is seen.
-        batch: Images in a step.
-        alpha: The strength of both LRNs.
-        peak_rate: AdamW's largest learning rate, after a fifth of the run (one cycle, cosine).
-        weight_decay: AdamW's, on kernels only.
-        smoothing: How much of each label is spread over all classes.
-        shift: By how many pixels an image is moved at most, in each direction.
-    """
-
-    seed: int = 0
-    epochs: int = 15
-    batch: int = 128
-    alpha: float = 1.0
-    peak_rate: float = 2e-3
-    weight_decay: float = 0.1
-    smoothing: float = 0.05
-    shift: int = 4
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.batch) < 1:
-            raise ValueError("a run has at least one epoch, and a batch one image")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; it should be at least 0")
-        if not 0 <= self.shift <= PADDING:
-            raise ValueError(f"shift is {self.shift}; it should be from 0 to {PADDING}")
 
 
 class State(NamedTuple):
@@ -73,23 +39,11 @@ class State(NamedTuple):
     history: tuple[dict[str, float], ...] = ()
 
 
-def strided_max_pool(x: jax.Array) -> jax.Array:
-    """What `network.max_pool` computes, as maxima of slices: on CPU its gradient is far quicker.
-
-    Where values tie, the gradient is shared; behind a relu, positive ones hardly ever do.
-    """
-    for axis in (1, 2):
-        last = x.shape[axis] - 2
-        parts = [jax.lax.slice_in_dim(x, i, last + i, 2, axis) for i in range(3)]
-        x = functools.reduce(jnp.maximum, parts)
-    return x
-
-
 class Trainer:
     """The compiled parts of a run, for settings and a number of images.
 
     Args:
-        settings: What decides the run.
+        settings: What decides the run, and of which network.
         data: The images to train on.
     """
 
@@ -101,13 +55,7 @@ class Trainer:
         self.labels, self.classes = data.labels, len(data.names)
         border = ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0))
         self.padded = np.pad(data.pixels, border, mode="reflect")
-        model = Cifar10LRN(
-            self.classes,
-            alpha=settings.alpha,
-            pool=strided_max_pool,
-            rngs=nnx.Rngs(settings.seed),
-        )
-        self.graph, first = nnx.split(model)
+        self.graph, first = nnx.split(settings.network(self.classes, training=True))
         self.first_params = nnx.to_pure_dict(first)
         self.optimiser = _optimiser(settings, self.steps)
         # Runs that differ in their seeds alone share one program.
@@ -137,11 +85,9 @@ class Trainer:
         seen = {"loss": round(float(loss), 6), "accuracy": round(float(hits), 6)}
         return State(state.epoch + 1, params, optimiser, (*state.history, seen))
 
-    def model(self, state: State) -> Cifar10LRN:
+    def model(self, state: State) -> nnx.Module:
         """The network as it stands then."""
-        model = Cifar10LRN(
-            self.classes, alpha=self.settings.alpha, rngs=nnx.Rngs(self.settings.seed)
-        )
+        model = nnx.eval_shape(lambda: self.settings.network(self.classes))
         nnx.update(model, state.params)
         return model
 
@@ -174,7 +120,7 @@ class Trainer:
 
 
 @nnx.jit
-def _logits(model: Cifar10LRN, pixels: jax.Array) -> jax.Array:
+def _logits(model: nnx.Module, pixels: jax.Array) -> jax.Array:
     return model(pixels)
 
 
@@ -184,7 +130,7 @@ def _optimiser(settings: Settings, steps: int) -> optax.GradientTransformation:
     )
 
     def is_kernel(params: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+        return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
     return optax.adamw(rate, weight_decay=settings.weight_decay, mask=is_kernel)
 

@@ -1,9 +1,9 @@
-"""The committed weights of the CIFAR-10 network, what is known of them, and how they are written.
+"""The committed weights of the CIFAR-10 networks, what is known of them, and how they are written.
 
 The files are safetensors with the arrays of a PyTorch ``state_dict``: ``conv1.weight`` is
 ``[out, in, height, width]``, ``fc.weight`` ``[out, in]``, its columns in the order of a flattened
-``[height, width, features]``. Each has a JSON file beside it with the settings of its training and
-its accuracy on the test set.
+``[height, width, features]``. The Vision Transformer's have torchvision's names. Each has a JSON
+file beside it with the settings of its training and its accuracy on the test set.
 """
 
 import json
@@ -16,48 +16,57 @@ from flax import nnx
 
 from ..torch_layout import fill, state_dict
 from .network import Cifar10LRN
+from .recipes import RECIPES
 
 SEEDS = (0, 1, 2)
+TRAINED = {"lrn": SEEDS, "vit": (0,)}
 
 
-def path(seed: int = 0) -> Path:
+def path(seed: int = 0, *, architecture: str = "lrn") -> Path:
     """Where the weights lie that were trained from a seed.
 
     Args:
-        seed: One of ``SEEDS``.
+        seed: One of ``SEEDS``; 0 alone for the Vision Transformer.
+        architecture: "lrn" or "vit", as in ``recipes.RECIPES``.
 
     Returns:
         The safetensors file.
 
     Raises:
-        ValueError: There are no weights of this seed.
+        ValueError: There are no weights of this seed or architecture.
 
     Example:
-        >>> path(2).name
-        'seed2.safetensors'
+        >>> path(2).name, path(architecture="vit").name
+        ('seed2.safetensors', 'vit_seed0.safetensors')
     """
-    if seed not in SEEDS:
-        raise ValueError(f"there are weights of the seeds {SEEDS}, not of {seed}")
-    return Path(__file__).with_name(f"seed{seed}.safetensors")
+    if architecture not in TRAINED:
+        raise ValueError(f"there are weights of {', '.join(TRAINED)}, not of {architecture}")
+    seeds = TRAINED[architecture]
+    if seed not in seeds:
+        raise ValueError(f"there are weights of the seeds {seeds}, not of {seed}")
+    name = RECIPES[architecture](seed=seed).file_name
+    return Path(__file__).with_name(f"{name}.safetensors")
 
 
-def report(seed: int = 0) -> dict[str, Any]:
+def report(seed: int = 0, *, architecture: str = "lrn") -> dict[str, Any]:
     """What was written down when the weights were trained.
 
     Args:
-        seed: One of ``SEEDS``.
+        seed: As for `path`.
+        architecture: As for `path`.
 
     Returns:
         ``settings`` of the training, ``test_accuracy``, and the ``history`` of epochs.
 
     Raises:
-        ValueError: There are no weights of this seed.
+        ValueError: There are no weights of this seed or architecture.
 
     Example:
         >>> report(0)["test_accuracy"] > 0.8
         True
     """
-    return json.loads(path(seed).with_suffix(".json").read_text(encoding="utf-8"))
+    file = path(seed, architecture=architecture)
+    return json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def save(path: str | PathLike[str], model: nnx.Module) -> None:
@@ -76,7 +85,7 @@ def save(path: str | PathLike[str], model: nnx.Module) -> None:
 
 
 def read(path: str | PathLike[str], *, alpha: float = 1.0) -> Cifar10LRN:
-    """Reads a network that was trained with any strength of LRN.
+    """Reads a network with LRN that was trained with any strength of it.
 
     Args:
         path: A safetensors file, as training writes it.

@@ -1,29 +1,15 @@
 """A tiny network in the place of the real one, and the command run on it."""
 
-import jax
 import pytest
-from cli_files import LABELS, SIZE
-from flax import nnx
+from tiny import Tiny, tiny_classifier
 
 from lrpjax import models
 from lrpjax.cli import main
 
 
-class Tiny(nnx.Module):
-    """A network that takes milliseconds."""
-
-    def __init__(self, classes, *, rngs):
-        self.conv = nnx.Conv(3, 4, (3, 3), rngs=rngs)
-        self.dense = nnx.Linear(4, classes, rngs=rngs)
-
-    def __call__(self, x):
-        return self.dense(jax.nn.relu(self.conv(x / 255)).mean(axis=(1, 2)))
-
-
 @pytest.fixture(scope="session")
 def classifier():
-    model = Tiny(len(LABELS), rngs=nnx.Rngs(0))
-    return models.Classifier(name="tiny", model=model, labels=LABELS, image_size=SIZE)
+    return tiny_classifier()
 
 
 @pytest.fixture

@@ -63,10 +63,10 @@ def test_a_last_batch_that_is_not_full_compiles_nothing_anew(classifier):
     # Classes that no other test asks for, so that no program is there beforehand.
     settings = Settings(classifier, lrpjax.presets.default(), classes=(4, 2, 0), top=1)
     pixels = [(number, np.full((SIZE, SIZE, 3), number, np.float32)) for number in range(5)]
-    programs = explain._explained._cache_size()
+    programs = explain.explained._cache_size()
     stream = explain.explanations(settings, iter(pixels), batch_size=2)
     assert [key for key, _ in stream] == [0, 1, 2, 3, 4]
-    assert explain._explained._cache_size() == programs + 1
+    assert explain.explained._cache_size() == programs + 1
 
 
 def test_named_classes_come_in_the_order_given_before_the_highest(run, tmp_path):

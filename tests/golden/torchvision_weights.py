@@ -5,8 +5,10 @@ All values are cut out of one block of random numbers, so VGG16's 138 million ta
 block's length is a prime, so no row of a matrix repeats another.
 """
 
+import json
 import math
 import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +33,20 @@ CASES = {
     "resnet50": Case((2, 47, 41, 3), 0.7),
     "mobilenet_v2": Case((2, 47, 41, 3), 1.2),
     "densenet121": Case((2, 47, 41, 3), 1.2),
+    "vit_b_16": Case((2, 224, 224, 3), 1.2),
 }
 BLOCK = 1_048_583
+
+
+def path(name):
+    """Where torchvision's logits on these weights lie, and the shapes of its ``state_dict``."""
+    return Path(__file__).with_name(f"torchvision_{name}.npz")
+
+
+def stored(name):
+    """These logits, float64 [n, 1000], and the shapes by name."""
+    with np.load(path(name)) as file:
+        return file["logits"], json.loads(str(file["shapes"]))
 
 
 def pixels(name):
@@ -62,6 +76,8 @@ def _values(key, shape, block, gain):
     start = zlib.crc32(key.encode()) % BLOCK
     size = min(math.prod(shape), BLOCK)
     numbers = np.resize(block[start : start + size], shape)
+    if key.endswith(("class_token", "pos_embedding")):
+        return numbers / 2
     if len(shape) > 1:
         numbers *= gain / np.sqrt(np.prod(shape[1:]), dtype=np.float32)
         return numbers

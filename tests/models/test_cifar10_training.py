@@ -1,4 +1,4 @@
-"""Training CIFAR-10's network on a few synthetic images: what is drawn, learnt and resumed."""
+"""Training CIFAR-10's networks on a few synthetic images: what is drawn, learnt and resumed."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from support import cifar10_files as files
 
 from lrpjax import models
-from lrpjax.models.cifar10 import CLASSES, Images, train, training, weights
+from lrpjax.models.cifar10 import CLASSES, Images, recipes, train, training, weights
 from lrpjax.models.cifar10.network import max_pool
 
 WORDS = ("--epochs", "3", "--batch", "8", "--seed", "5", "--peak-rate", "3e-3", "--shift", "1")
@@ -88,6 +88,23 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(data, finished, tmp_path, m
         (tmp_path / "seed5.checkpoint.safetensors").write_bytes(b"cut short")
 
 
+def test_the_vision_transformer_is_trained_by_the_same_command(
+    data, tmp_path, capsys, quick_compilation
+):
+    words = ["--architecture", "vit", "--data", str(data), "--out", str(tmp_path), *WORDS]
+    train.main(words)
+    report = json.loads((tmp_path / "vit_seed5.json").read_text())
+    losses = [epoch["loss"] for epoch in report["history"]]
+    assert losses[-1] < 0.8 * losses[0]
+    loaded = models.load("cifar10_vit", weights=tmp_path / "vit_seed5.safetensors")
+    test = models.cifar10.load(data, "test")
+    hits = loaded.predict(test.pixels).argmax(-1) == test.labels
+    assert report["test_accuracy"] == hits.mean() > 0.5
+    with pytest.raises(SystemExit):
+        train.main([*words, "--alpha", "0.5"])
+    assert "unrecognized arguments: --alpha 0.5" in capsys.readouterr().err
+
+
 def test_a_checkpoint_is_no_pickle_and_holds_the_optimisers_state(finished):
     arrays = load_file(finished / "seed5.checkpoint.safetensors")
     kernels = [name for name in arrays if "conv2" in name and "kernel" in name]
@@ -99,7 +116,7 @@ def test_a_checkpoint_is_no_pickle_and_holds_the_optimisers_state(finished):
 
 def trainer(**changes):
     pixels, labels = files.images(20)
-    settings = training.Settings(**{"batch": 8, "seed": 3} | changes)
+    settings = recipes.LRN(**{"batch": 8, "seed": 3} | changes)
     return training.Trainer(settings, Images(pixels, labels.astype(np.int32), CLASSES))
 
 
@@ -145,7 +162,7 @@ def test_the_quick_pool_is_the_networks_pool_with_its_gradient(length):
     x = np.random.default_rng(0).permutation(2 * length * length * 3).astype(np.float32)
     x = x.reshape(2, length, length, 3)
     (quick, pull_quick), (plain, pull_plain) = (
-        jax.vjp(pool, x) for pool in (training.strided_max_pool, max_pool)
+        jax.vjp(pool, x) for pool in (recipes.strided_max_pool, max_pool)
     )
     np.testing.assert_array_equal(quick, plain)
     cotangent = np.random.default_rng(1).normal(size=plain.shape).astype(np.float32)

@@ -1,15 +1,14 @@
 """Weights from a file of the user's own: what is read, what is refused, and how it is said."""
 
 import ast
-import json
 import shlex
 import sys
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from golden import torchvision_weights
 from safetensors.numpy import save_file
 
 import lrpjax
@@ -19,7 +18,6 @@ UNTRAINED = tuple(name for name in models.architectures() if name not in models.
 TORCHVISION = tuple(
     name for name in UNTRAINED if models.networks.ARCHITECTURES[name].published == "torchvision"
 )
-GOLDEN = Path(__file__).parents[1] / "golden"
 # As torchvision's documentation gives them; the last three as Caffe's files have them.
 PARAMETERS = {
     "vgg16": 138_357_544,
@@ -28,6 +26,7 @@ PARAMETERS = {
     "resnet50": 25_557_032,
     "mobilenet_v2": 3_504_872,
     "densenet121": 7_978_856,
+    "vit_b_16": 86_567_656,
     "alexnet": 60_965_224,
     "bvlc_alexnet": 60_965_224,
     "googlenet": 6_998_552,
@@ -37,8 +36,7 @@ PARAMETERS = {
 @pytest.fixture(scope="module")
 def shapes():
     """The shapes of torchvision's ``state_dict`` of ResNet-18."""
-    with np.load(GOLDEN / "torchvision_resnet18.npz") as stored:
-        return json.loads(str(stored["shapes"]))
+    return torchvision_weights.stored("resnet18")[1]
 
 
 @pytest.fixture

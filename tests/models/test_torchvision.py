@@ -1,14 +1,12 @@
-"""Networks in torchvision's layout: against torchvision's own logits, and explained.
+"""Convolutional networks in torchvision's layout: against torchvision's own logits, and explained.
 
 The golden logits are torchvision's, in double precision; benchmarks/peers/torchvision_golden.py
 made them from the weights that tests/golden/torchvision_weights.py draws here again.
 """
 
 import functools
-import json
 import math
 from fnmatch import fnmatch
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,16 +20,15 @@ from support.ledgers import check
 import lrpjax
 from lrpjax import models
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 VGG = ("vgg16", "vgg16_bn")
-OTHERS = tuple(name for name in torchvision_weights.CASES if name not in VGG)
+CONVOLUTIONAL = tuple(name for name in torchvision_weights.CASES if name != "vit_b_16")
+OTHERS = tuple(name for name in CONVOLUTIONAL if name not in VGG)
 
 
 def golden(name):
     """torchvision's logits, and the ``state_dict`` they belong to."""
-    with np.load(GOLDEN / f"torchvision_{name}.npz") as stored:
-        shapes = json.loads(str(stored["shapes"]))
-        return stored["logits"], torchvision_weights.state_dict(name, shapes)
+    logits, shapes = torchvision_weights.stored(name)
+    return logits, torchvision_weights.state_dict(name, shapes)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -115,10 +112,9 @@ def structure(name):
 @functools.cache
 def planned(name):
     """Its plan, and the shapes of torchvision's ``state_dict``."""
-    with np.load(GOLDEN / f"torchvision_{name}.npz") as stored:
-        shapes = json.loads(str(stored["shapes"]))
     pixels = np.zeros((1, 64, 64, 3), np.float32)
-    return lrpjax.plan(structure(name), "epsilon_plus_flat", pixels), shapes
+    plan = lrpjax.plan(structure(name), "epsilon_plus_flat", pixels)
+    return plan, torchvision_weights.stored(name)[1]
 
 
 def torch_modules(shapes, leaf, dimensions):
@@ -127,7 +123,7 @@ def torch_modules(shapes, leaf, dimensions):
     return {name.removesuffix(leaf).replace(".", "/") for name in names if name.endswith(leaf)}
 
 
-@pytest.mark.parametrize("name", torchvision_weights.CASES)
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_the_plan_calls_every_layer_as_torchvision_does(name):
     plan, shapes = planned(name)
     weighted = [unit.layer for unit in plan.units if unit.kind in ("conv", "dense")]
@@ -135,7 +131,7 @@ def test_the_plan_calls_every_layer_as_torchvision_does(name):
     assert set(weighted) == torch_modules(shapes, ".weight", (2, 4))
 
 
-@pytest.mark.parametrize("name", torchvision_weights.CASES)
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_every_batch_norm_behind_a_convolution_is_folded_into_it(name):
     plan, shapes = planned(name)
     shifts = {unit.layer for unit in plan.units if unit.kind == "shift"} - {"normalise"}

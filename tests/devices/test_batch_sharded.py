@@ -1,0 +1,90 @@
+"""A batch split over devices: the relevance of one device, and nothing sent between devices."""
+
+import functools
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from devices import networks as n
+from devices.comparing import AFFINE, check_equal, relevances
+from devices.meshes import mesh, put
+from jax.sharding import AxisType
+from support.networks import conv, normal
+
+from lrpjax import lrp, presets
+
+BATCH = 8
+IMAGES = normal(BATCH, 4, 4, 4, seed=920)
+KINDS = {"auto": AxisType.Auto, "explicit": AxisType.Explicit}
+BOTH = ("data", "model")
+COLLECTIVES = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-broad"
+
+PRESETS = {
+    name: presets.epsilon_gamma_box(-3.0, 3.0) if name == "epsilon_gamma_box" else name
+    for name in presets.names()
+}
+
+
+def network(x):
+    """Of everything a little: [b, 4, 4, 4] -> [b, 8]."""
+    x = jax.nn.relu(conv(x, n.KERNEL1) + n.SHIFT1)
+    local = jax.lax.reduce_window(x * x, 0.0, jax.lax.add, (1, 1, 1, 3), (1, 1, 1, 1), "SAME")
+    x = nn.max_pool(x / (1 + 0.1 * local) ** 0.75, (2, 2), (2, 2))
+    x = n.transformer_block(x.reshape(len(x), 4, 8))
+    return n.mlp(jax.nn.gelu(x).mean(1))
+
+
+@functools.cache
+def on_one_device():
+    return relevances(n.convnet, IMAGES, AFFINE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_rule_finds_what_it_finds_on_one_device(kind):
+    grid = mesh(KINDS[kind])
+    with jax.set_mesh(grid):
+        images = put(IMAGES, BOTH, on=grid)
+        check_equal(relevances(n.convnet, images, AFFINE), on_one_device())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_relevance_lies_where_its_input_lies(kind):
+    grid = mesh(KINDS[kind])
+    with jax.set_mesh(grid):
+        images = put(IMAGES, BOTH, on=grid)
+        relevance = lrp(n.convnet, "epsilon_plus")(images)
+        assert relevance.sharding.is_equivalent_to(images.sharding, images.ndim)
+
+
+def sent(f, kind, composite):
+    """The operations between devices in the optimised program of an explanation."""
+    grid = mesh(KINDS[kind])
+    with jax.set_mesh(grid):
+        images = put(IMAGES, BOTH, on=grid)
+        text = jax.jit(lrp(f, composite)).lower(images).compile().as_text()
+    return set(re.findall(COLLECTIVES, text))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_sends_anything_between_devices(name):
+    assert sent(network, "auto", PRESETS[name]) == set()
+
+
+@pytest.mark.parametrize("name", ["default", "attn_lrp"])
+def test_nor_under_explicit_sharding(name):
+    assert sent(network, "explicit", name) == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_sent_would_be_seen(kind):
+    assert "all-reduce" in sent(lambda x: n.convnet(x - x.mean(0)), kind, "default")
+
+
+@pytest.mark.parametrize("name", ["default", "attn_lrp"])
+def test_the_whole_network_is_explained_as_on_one_device(name):
+    found = relevances(network, put(IMAGES, BOTH), {name: name})
+    check_equal(found, relevances(network, jnp.asarray(IMAGES), {name: name}))
+    assert np.asarray(found[name]).std() > 0
