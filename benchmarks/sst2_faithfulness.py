@@ -100,9 +100,14 @@ def _shown(interval: Any, form: str) -> str:
 
 
 def pairs(points: np.ndarray) -> str:
-    """The paired differences among LRP's composites and to integrated gradients."""
+    """The paired differences among LRP's composites, and to integrated gradients."""
     areas = dict(zip(METHODS, area(points.astype(np.float64)).T, strict=True))
-    compared = [("attn_lrp", "default"), ("cp_lrp", "default"), ("default", "integrated gradients")]
+    compared = [
+        ("attn_lrp", "default"),
+        ("cp_lrp", "default"),
+        ("attn_lrp", "integrated gradients"),
+        ("default", "integrated gradients"),
+    ]
     rows = [
         [f"{one} − {other}", _shown(evaluation.bootstrap(areas[one] - areas[other]), "+.4f")]
         for one, other in compared

@@ -58,6 +58,7 @@ def test_two_layers_of_a_library_are_those_of_the_formulas(name):
 
 
 @double
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_every_library_has_the_same_units(name):
     attend, _ = LIBRARIES[name]
@@ -71,7 +72,7 @@ def test_every_library_has_the_same_units(name):
     ]
 
 
-@pytest.mark.parametrize("name", ["linen module", "nnx module", "matmul"])
+@pytest.mark.parametrize("name", ["linen module", "nnx module"])
 def test_in_bfloat16_it_is_the_same_to_its_rounding(name):
     """Relevance in the input's own type; computed in at least float32."""
     attend, _ = LIBRARIES[name]

@@ -41,6 +41,7 @@ def explained():
         return jax.device_get(explain(X))
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", CASES)
 def test_every_spelling_is_one_unit(name):
     """But for an added mask, which is a shift in front of it."""
