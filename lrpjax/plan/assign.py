@@ -119,6 +119,7 @@ _DETAILS = {
     "pallas_call": _FUSED,
     "dot_product_attention_fwd_wrapper": _FUSED,
     "dot_product_attention_fwd": _FUSED,
+    "dot_product_attention_fp8_fwd_wrapper": _FUSED,
 }
 
 

@@ -1,5 +1,7 @@
 """Explanations of programs with loops and branches under jit, vmap, grad, jvp and in loops."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from composition.derivatives import check_derivative, jacobian_by_differences
 from control_flow.programs import B, D, T, U, W, X, started
 from jax import lax
-from support.networks import close, normal
+from support.networks import close
 
 from lrpjax import Composite, lrp, lrp_vjp, rules, value_and_lrp
 
@@ -31,30 +33,39 @@ def network(x):
     return lax.scan(body, x[0], x)[0]
 
 
-def rows(x):
-    return np.stack([lrp(network, SMOOTH)(row) for row in x])
+@functools.cache
+def one_by_one():
+    """The relevance of each of XS, explained alone."""
+    return np.stack([lrp(network, SMOOTH)(x) for x in XS])
 
 
 def test_jit_and_vmap_of_the_model_and_of_the_explanation():
-    one_by_one = rows(XS)
     explain = lrp(network, SMOOTH)
-    close(jax.jit(explain)(X), one_by_one[0])
-    close(jax.vmap(explain)(XS), one_by_one)
-    close(lrp(jax.vmap(network), SMOOTH)(XS), one_by_one)
-    close(jax.jit(lrp(jax.jit(jax.vmap(network)), SMOOTH))(XS), one_by_one)
+
+    @jax.jit
+    def ways(xs):
+        of_the_model = lrp(jax.jit(jax.vmap(network)), SMOOTH)(xs)
+        return explain(xs[0]), jax.vmap(explain)(xs), of_the_model
+
+    close(ways(XS), (one_by_one()[0], one_by_one(), one_by_one()))
 
 
 def test_explanations_in_a_loop_and_a_branch():
-    one_by_one = rows(XS)
     explain = lrp(network, SMOOTH)
-    added = lambda xs: lax.scan(lambda c, x: (c + explain(x), None), jnp.zeros_like(xs[0]), xs)[0]
-    close(jax.jit(added)(XS), one_by_one.sum(0))
-    close(lax.map(explain, XS), one_by_one)
-    close(lax.cond(XS[0, 0, 0] < 99.0, explain, jnp.zeros_like, X), one_by_one[0])
-    last = lax.while_loop(
-        lambda c: c[0] < 3, lambda c: (c[0] + 1, explain(jnp.asarray(XS)[c[0]])), (0, X)
-    )
-    close(last[1], one_by_one[2])
+
+    @jax.jit
+    def ways(xs):
+        added = lax.scan(lambda c, x: (c + explain(x), None), jnp.zeros_like(xs[0]), xs)[0]
+        taken = lax.cond(xs[0, 0, 0] < 99.0, explain, jnp.zeros_like, xs[0])
+        body = lambda c: (c[0] + 1, explain(xs[c[0]]))
+        return (
+            added,
+            lax.map(explain, xs),
+            taken,
+            lax.while_loop(lambda c: c[0] < 3, body, (0, X))[1],
+        )
+
+    close(ways(XS), (one_by_one().sum(0), one_by_one(), one_by_one()[0], one_by_one()[2]))
 
 
 def test_derivatives_of_relevance():
@@ -68,12 +79,10 @@ def test_derivatives_of_relevance():
     check_derivative(explain, (X, weights))
 
 
-def test_second_derivatives_and_derivatives_through_branches():
+def test_derivatives_through_branches():
     loss = lambda x: jnp.sum(lrp(network, SMOOTH)(x.reshape(T, D), target=1) ** 2)
-    gradient = jax.jit(jax.grad(loss))
     flat = jnp.asarray(X.ravel())
-    close(gradient(flat), jacobian_by_differences(loss, flat), rtol=1e-5)
-    close(jax.jit(jax.hessian(loss))(flat), jacobian_by_differences(gradient, flat), rtol=1e-4)
+    close(jax.jit(jax.grad(loss))(flat), jacobian_by_differences(loss, flat), rtol=1e-5)
 
 
 def test_many_starts_share_one_forward_pass():
@@ -87,7 +96,7 @@ def test_many_starts_share_one_forward_pass():
 def test_the_value_and_its_gradient_are_the_networks_own():
     value, relevance = value_and_lrp(network, SMOOTH)(X)
     close(value, network(X))
-    close(relevance, rows(XS[:1])[0])
+    close(relevance, one_by_one()[0])
     of_value = jax.grad(lambda x: value_and_lrp(network, SMOOTH)(x)[0].sum())(X)
     close(of_value, jax.grad(lambda x: network(x).sum())(X))
 
@@ -104,5 +113,6 @@ def test_the_numbers_of_a_rule_are_traced_in_a_loop():
         rule = rules.Epsilon(epsilon)
         composite = Composite(dense=rule, add=rule)
         close(explain(epsilon), lrp(network, composite)(X, target=started(740)))
-    check_derivative(explain, (0.3,))
-    close(jax.vmap(explain)(normal(3, seed=741) ** 2)[1], explain(normal(3, seed=741)[1] ** 2))
+    step = 1e-6
+    difference = (explain(0.3 + step) - explain(0.3 - step)) / (2 * step)
+    close(jax.jacfwd(explain)(0.3), difference, rtol=1e-5)

@@ -18,6 +18,9 @@ RULES = {
 #: Every affine rule, for the layers with weights.
 AFFINE = {name: Composite(conv=rule, dense=rule) for name, rule in RULES.items()}
 
+#: Enough where the layers are not what is tested: one that is linear, one of signs, one of neither.
+SOME = {name: AFFINE[name] for name in ("Epsilon", "AlphaBeta", "Flat")}
+
 COLUMNS = ("bias", "stabiliser", "stopped", "remainder")
 
 

@@ -84,6 +84,7 @@ def by_hand():
 
 @pytest.mark.parametrize("style", ["linen", "nnx"])
 def test_tokens_get_the_relevance_of_the_unrolled_network(style):
+    """And a tap of a layer in the loop has an axis of time."""
     logits, relevance = by_hand()
     preset = "lstm_signal_takes_all"
     if style == "linen":
@@ -92,10 +93,14 @@ def test_tokens_get_the_relevance_of_the_unrolled_network(style):
     else:
         model = NnxClassifier()
     close(model(IDS, LENGTHS), logits)
-    found = lrp(model, preset)(IDS, LENGTHS, target=TARGET)
+    taps = ["forth/ig" if style == "linen" else "both/forward_rnn/cell/ig", "head"]
+    found, tapped = lrp(model, preset, taps=taps)(IDS, LENGTHS, target=TARGET)
     assert found.shape == IDS.shape and found.dtype == jnp.float64
     close(found, relevance.sum(-1), rtol=1e-9)
     assert not np.any(np.asarray(found)[np.arange(IDS.shape[1]) >= LENGTHS[:, None]])
+    assert [tapped[name].shape for name in taps] == [(5, 3, H), (3, CLASSES)]
+    seen = np.any(np.asarray(tapped[taps[0]]), -1)
+    assert np.array_equal(seen, np.arange(5)[:, None] < LENGTHS)
 
 
 def test_the_ledger_of_the_classifier_closes_and_its_layers_have_names():
@@ -107,12 +112,3 @@ def test_the_ledger_of_the_classifier_closes_and_its_layers_have_names():
     gates = ("ii", "hi", "if_", "hf", "ig", "hg", "io", "ho")
     rnns = ("both/forward_rnn", "both/backward_rnn")
     assert dense == {"head", *(f"{rnn}/cell/{gate}" for rnn in rnns for gate in gates)}
-
-
-def test_taps_have_an_axis_of_time():
-    model = NnxClassifier()
-    taps = ["both/forward_rnn/cell/ig", "head"]
-    _, tapped = lrp(model, "lstm_signal_takes_all", taps=taps)(IDS, LENGTHS, target=TARGET)
-    assert {k: v.shape for k, v in tapped.items()} == {taps[0]: (5, 3, H), "head": (3, CLASSES)}
-    seen = np.any(np.asarray(tapped[taps[0]]), -1)
-    assert np.array_equal(seen, np.arange(5)[:, None] < LENGTHS)
