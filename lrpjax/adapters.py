@@ -57,14 +57,15 @@ class _Linen:
 
     module: linen.Module
 
+    def __hash__(self) -> int:
+        """By value where that can be; a module may keep sets and lists (WeightNorm's filter)."""
+        return hash(self.module if _is_hashable(self.module) else type(self.module))
+
     def __call__(self, weights: Any, *args: Any, **kwargs: Any) -> Any:
         return self.module.apply(*args, **kwargs)
 
 
-@dataclasses.dataclass(frozen=True)
-class _BoundLinen:
-    module: linen.Module
-
+class _BoundLinen(_Linen):
     def __call__(self, weights: Any, *args: Any, **kwargs: Any) -> Any:
         return self.module.apply(weights, *args, **kwargs)
 
@@ -100,8 +101,7 @@ def adapt(fun: Any) -> tuple[Model, Any]:
     if isinstance(fun, linen.Module):
         name = fun.name or type(fun).__name__
         if fun.scope is None:
-            known = _is_hashable(fun)
-            return Model(_Linen(fun) if known else _Function(_ByIdentity(fun.apply)), 1, name), ()
+            return Model(_Linen(fun), 1, name), ()
         module, variables = fun.unbind()
         return Model(_BoundLinen(module), 0, name), variables
     if not callable(fun):

@@ -54,6 +54,25 @@ def test_a_bound_linen_module_takes_its_inputs_alone():
     ]
 
 
+def test_a_module_that_keeps_a_set_needs_no_hash():
+    module = nn.WeightNorm(nn.Dense(3))
+    variables = module.init(jax.random.key(0), X)
+    expected = lrp(lambda x: module.apply(variables, x))(X)
+    assert np.abs(expected).max() > 0
+    close(lrp(module.bind(variables))(X), expected, rtol=1e-5)  # its norms are in float32
+    close(lrp(module)(variables, X), expected, rtol=1e-5)
+
+
+def test_a_layer_in_float8_is_explained_at_its_own_precision():
+    module = nn.Dense(3, dot_general_cls=nn.Fp8DirectDotGeneralOp)
+    x = jnp.asarray(X, jnp.float32)
+    bound = module.bind(module.init(jax.random.key(0), x))
+    out, relevance = value_and_lrp(bound, "epsilon")(x)
+    rounding = 2.0**-4 * np.abs(relevance).sum(-1)  # three bits of mantissa
+    assert (np.abs(relevance.sum(-1) - out.max(-1)) <= rounding).all()
+    assert np.isfinite(audit(bound, "epsilon", x).error)
+
+
 def test_a_method_of_an_unbound_linen_module_is_explained_through_apply():
     module, variables, x = linen_net()
     method = lambda v, x: module.apply(v, x, method="double")

@@ -13,7 +13,8 @@ from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Call, Equation, Value
 
 PERMUTES = frozenset({"reshape", "transpose", "squeeze", "expand_dims"})
-LAYOUTS = CASTS | PERMUTES | {"broadcast_in_dim"}
+LAYOUTS = CASTS | PERMUTES | {"broadcast_in_dim", "pvary"}
+SUMS = frozenset({"reduce_sum", "psum", "psum_invariant"})
 CUTS = frozenset({"pad", "slice", "dynamic_slice", "concatenate", "stack", "gather"})
 
 
@@ -76,9 +77,9 @@ class Dataflow:
             live = [] if equation is None else self.live(equation)
             if equation is None or len(live) != 1 or isinstance(equation, Call):
                 return False
-            sums = sums or equation.name == "reduce_sum"
+            sums = sums or equation.name in SUMS
             leads = equation.name in LAYOUTS or self.is_scale(equation)
-            if not leads and equation.name != "reduce_sum":
+            if not leads and equation.name not in SUMS:
                 return False
             (value,) = live
         return sums

@@ -31,6 +31,7 @@ from lrpjax.rewrite.contraction import (
 )
 from lrpjax.rewrite.run import bind
 from lrpjax.rules import views
+from lrpjax.rules.base import wide_dtype
 from lrpjax.trace import Atom, Literal, Value
 
 Array = Any
@@ -40,7 +41,7 @@ Env = Mapping[Value, Array]
 def affine_view(unit: Unit, env: Env, relevance: Array) -> tuple[views.Affine, Array]:
     """An affine unit as its rules see it, and the relevance of its output in the core's layout."""
     values = (unit.inputs[0], unit.outputs[0], unit.spec.core.outputs[0])
-    dtype = jnp.result_type(jnp.float32, *(v.dtype for v in values))
+    dtype = wide_dtype(*(v.dtype for v in values))
     core = _Core(unit.spec, env, unit.inputs[0], dtype)
     scale, bias = core.folded()
     view = views.Affine(

@@ -15,6 +15,7 @@ from lrpjax.primitives import Kind
 from lrpjax.rewrite.contraction import contract
 from lrpjax.rewrite.wide import apply_wide, read_wide, run_wide, wide_array
 from lrpjax.rules import views
+from lrpjax.rules.base import wide_dtype
 from lrpjax.trace import Equation, Value
 
 Array = Any
@@ -29,7 +30,7 @@ def product_view(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[vi
     """A product as its rules see it, and the relevance of its output."""
     spec: ProductSpec = unit.spec
     (y,) = unit.outputs
-    dtype = jnp.result_type(jnp.float32, y.dtype, *(v.dtype for v in unit.inputs))
+    dtype = wide_dtype(y.dtype, *(v.dtype for v in unit.inputs))
     a, b = (wide_array(env[v], dtype) for v in unit.inputs)
 
     def back(c: Array) -> tuple[Array, Array]:
@@ -47,7 +48,7 @@ def softmax_view(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[vi
     """A softmax as its rule sees it, and the relevance of its output."""
     spec: SoftmaxSpec = unit.spec
     (x,), (s,) = unit.inputs, unit.outputs
-    dtype = jnp.result_type(jnp.float32, x.dtype, s.dtype)
+    dtype = wide_dtype(x.dtype, s.dtype)
     known = {v: wide_array(env[v], dtype) for v in unit.reads}
     known = run_wide(unit.equations, known, dtype)
     behind = [equation for equation, _ in spec.path[spec.place :]]

@@ -24,7 +24,7 @@ from lrpjax.rewrite.affine import scale_and_shift
 from lrpjax.rewrite.attention import undone
 from lrpjax.rewrite.wide import apply_wide, read_wide, run_wide, wide_array
 from lrpjax.rules import views
-from lrpjax.rules.base import moved, negative, positive
+from lrpjax.rules.base import moved, negative, positive, wide_dtype
 from lrpjax.trace import Atom, Equation, Value
 
 Array = Any
@@ -39,7 +39,7 @@ def normalisation_view(
 ) -> tuple[views.Normalisation, Array]:
     """A normalisation as its rules see it, and the relevance of its output."""
     (x,), (y,) = unit.inputs, unit.outputs
-    dtype = jnp.result_type(jnp.float32, x.dtype, y.dtype)
+    dtype = wide_dtype(x.dtype, y.dtype)
     known = {v: wide_array(env[v], dtype) for v in unit.reads}
     layer = _Layer(unit, unit.spec, dtype, run_wide(unit.equations, known, dtype))
     view = views.Normalisation(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from lrpjax import _compat
 from lrpjax.plan.units import Unit
-from lrpjax.rules.base import Split
+from lrpjax.rules.base import Split, wide_dtype
 
 Array = Any
 
@@ -79,7 +79,7 @@ def answer(
 
 def _dtype(unit: Unit) -> Any:
     dtypes = [v.dtype for v in (*unit.outputs, *unit.inputs) if v.inexact]
-    return jnp.result_type(jnp.float32, *dtypes) if dtypes else jnp.float32
+    return wide_dtype(*dtypes)
 
 
 def _report(

@@ -197,13 +197,22 @@ def moved(a: Array, shift: tuple[int, ...]) -> Array:
     return jax.lax.pad(a, jnp.zeros((), a.dtype), config) if any(shift) else a
 
 
+def wide_dtype(*dtypes: Any) -> Any:
+    """The dtype to calculate in: float32, or the most precise of these.
+
+    What is narrower says nothing, and can't be asked: float8 has no promotion.
+    """
+    single = jnp.finfo(jnp.float32).bits
+    return jnp.result_type(jnp.float32, *(d for d in dtypes if jnp.finfo(d).bits > single))
+
+
 def saturate(a: Array, dtype: Any) -> Array:
     """Cast to a dtype, at its largest number where it can't hold more: 65504 for float16.
 
     A zero output over a stabiliser of 10⁻⁶ is beyond float16; infinity would be NaN one layer on.
     """
     if jnp.finfo(dtype).max < jnp.finfo(jnp.float32).max:
-        largest = jnp.finfo(dtype).max.astype(jnp.promote_types(a.dtype, jnp.float32))
+        largest = jnp.finfo(dtype).max.astype(wide_dtype(a.dtype))
         a = jnp.clip(a.astype(largest.dtype), -largest, largest)
     return a.astype(dtype)
 

@@ -9,9 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax.numpy as jnp
-
-from lrpjax.rules.base import negative, positive
+from lrpjax.rules.base import negative, positive, wide_dtype
 
 Array = Any
 LinearMap = Callable[[Array, Array], Array]
@@ -246,4 +244,4 @@ class Custom:
 
 def at_least_float32(a: Array) -> Array:
     """The array in float32, or in its own precision where that is higher."""
-    return a.astype(jnp.promote_types(a.dtype, jnp.float32))
+    return a.astype(wide_dtype(a.dtype))

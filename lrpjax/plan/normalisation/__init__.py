@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from lrpjax.plan.affine import as_fold, is_layout
-from lrpjax.plan.dataflow import CUTS, PERMUTES, Centre
+from lrpjax.plan.dataflow import CUTS, PERMUTES, SUMS, Centre
 from lrpjax.plan.elementwise import CASTS, is_scalar
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.normalisation.expansion import expand, falls_as_a_power
@@ -220,5 +220,5 @@ class _Search(Squares):
 
     def _slides(self, equation: Equation) -> bool:
         """Whether it belongs to a window rather than to a sum over whole axes."""
-        mixes = self.mixes(equation) and equation.name != "reduce_sum"
+        mixes = self.mixes(equation) and equation.name not in SUMS
         return mixes or equation.name in CUTS
