@@ -8,7 +8,7 @@ from lrpjax.plan.elementwise import CASTS, constant_operand, is_affine_step
 from lrpjax.plan.facts import Facts, State, has_weights
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.layout import core_axes, squash, to_core
-from lrpjax.plan.units import AffineSpec, Fold
+from lrpjax.plan.specs import AffineSpec, Fold
 from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Equation, Value
 

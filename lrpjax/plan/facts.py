@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import jax.numpy as jnp
 import numpy as np
 
 from lrpjax.plan.axes import sized_axes, varying_axes
+from lrpjax.plan.signs import nonnegative
 from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Call, Equation, Literal, Region, Value
 
@@ -214,7 +214,7 @@ def _transfer(equation: Equation, operands: list[Fact], out: Value) -> Fact:
     names = dict.fromkeys(name for fact in operands for name in fact.parameters)
     return Fact(
         state,
-        _nonnegative(equation, operands),
+        nonnegative(equation, [fact.nonnegative for fact in operands]),
         () if state is State.LIVE else tuple(names),
         varying_axes(equation, [fact.varies for fact in operands], out),
         operands[0].value if equation.name in _KEEPS_VALUE else None,
@@ -256,49 +256,3 @@ def _differentiable(value: Value) -> bool:
 
 
 _KEEPS_VALUE = frozenset("convert_element_type copy broadcast_in_dim reshape squeeze pvary".split())
-
-# ---------------------------------------------------------------- signs
-
-_ALWAYS_NONNEGATIVE = frozenset("abs acosh cosh erfc exp exp2 logistic sqrt rsqrt square".split())
-
-#: Non-negative where every operand is.
-_KEEPS_NONNEGATIVE = frozenset(
-    """
-    add add_any div min asin asinh atan atanh cbrt ceil erf expm1 floor log1p pow round sinh
-    sign tan tanh reduce_sum cumsum reduce_window_sum broadcast_in_dim concatenate
-    convert_element_type copy device_put dynamic_slice dynamic_update_slice layout_constraint
-    optimization_barrier reduce_precision reshape rev sharding_constraint slice split squeeze
-    stack tile transpose unstack psum psum_invariant reduce_scatter pvary all_gather
-    all_gather_invariant all_to_all ppermute reshard reduce_max reduce_min cummax cummin
-    reduce_window_max
-    reduce_window_min stop_gradient dot_general conv_general_dilated rem
-    """.split()
-)
-
-_SIGNS: dict[str, Callable[[Equation, list[Fact]], bool]] = {
-    "max": lambda e, fs: any(f.nonnegative for f in fs),
-    "clamp": lambda e, fs: fs[2].nonnegative and (fs[0].nonnegative or fs[1].nonnegative),
-    "select_n": lambda e, fs: all(f.nonnegative for f in fs[1:]),
-    "gather": lambda e, fs: fs[0].nonnegative and not (e.params["fill_value"] or 0) < 0,
-    "pad": lambda e, fs: all(f.nonnegative for f in fs),
-    "scatter-add": lambda e, fs: fs[0].nonnegative and fs[2].nonnegative,
-    "sort": lambda e, fs: all(f.nonnegative for f in fs),
-    "top_k": lambda e, fs: fs[0].nonnegative,
-    "integer_pow": lambda e, fs: fs[0].nonnegative or e.params["y"] % 2 == 0,
-    "mul": lambda e, fs: all(f.nonnegative for f in fs) or e.inputs[0] is e.inputs[1],
-}
-
-
-def _unsigned(dtype: Any) -> bool:
-    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.unsignedinteger, jnp.bool_))
-
-
-def _nonnegative(equation: Equation, operands: list[Fact]) -> bool:
-    name = equation.name
-    if name == "convert_element_type" and _unsigned(equation.inputs[0].dtype):
-        return True
-    if name in _ALWAYS_NONNEGATIVE:
-        return True
-    if name in _SIGNS:
-        return _SIGNS[name](equation, operands)
-    return name in _KEEPS_NONNEGATIVE and all(fact.nonnegative for fact in operands)

@@ -13,20 +13,16 @@ import dataclasses
 from collections.abc import Callable, Iterable
 
 from lrpjax.plan.facts import Facts
-from lrpjax.plan.units import (
+from lrpjax.plan.specs import (
     SCALES,
     AddSpec,
-    Child,
     ElementwiseSpec,
     Fold,
-    Plain,
     ProductSpec,
-    Program,
     ShiftSpec,
     SoftmaxSpec,
-    Unit,
-    map_units,
 )
+from lrpjax.plan.units import Child, Plain, Program, Unit, map_units
 from lrpjax.trace import Atom, Value
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrpjax.plan.axes import axis_groups
-from lrpjax.plan.units import Fold
+from lrpjax.plan.specs import Fold
 from lrpjax.trace import Equation
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from lrpjax.plan.facts import is_lookup
 from lrpjax.plan.graph import Graph
-from lrpjax.plan.units import LookupSpec
+from lrpjax.plan.specs import LookupSpec
 from lrpjax.trace import Atom, Equation, Value
 
 

@@ -11,7 +11,8 @@ import re
 from collections import Counter
 
 from lrpjax.plan.facts import Facts
-from lrpjax.plan.units import AffineSpec, EndSpec, Fold, Plain, Program, Step, Unit
+from lrpjax.plan.specs import AffineSpec, EndSpec, Fold
+from lrpjax.plan.units import Plain, Program, Step, Unit
 from lrpjax.trace import Atom, Literal
 
 

@@ -7,7 +7,7 @@ Which operand is a gate is found once all units are known, across child regions:
 from __future__ import annotations
 
 from lrpjax.plan.graph import Graph
-from lrpjax.plan.units import ProductSpec
+from lrpjax.plan.specs import ProductSpec
 from lrpjax.primitives import Kind
 from lrpjax.trace import Equation
 

@@ -8,7 +8,6 @@ that claims it. An equation on a relevance path that no family claims becomes a 
 from __future__ import annotations
 
 import dataclasses
-import heapq
 from collections.abc import Collection, Iterator
 from functools import partial
 from typing import Any
@@ -27,17 +26,9 @@ from lrpjax.plan import (
 )
 from lrpjax.plan.facts import Facts, State
 from lrpjax.plan.graph import Graph
-from lrpjax.plan.units import (
-    AddSpec,
-    Child,
-    EndSpec,
-    Plain,
-    Program,
-    Step,
-    Unit,
-    free_values,
-    map_units,
-)
+from lrpjax.plan.order import ordered
+from lrpjax.plan.specs import AddSpec, EndSpec
+from lrpjax.plan.units import Child, Plain, Program, Step, Unit, free_values, map_units
 from lrpjax.primitives import Kind, function_of
 from lrpjax.trace import Atom, Call, Equation, Region, Value
 
@@ -63,7 +54,7 @@ def recognise(region: Region, facts: Facts, explained: Collection[int]) -> Progr
             steps += _rest(equation, graph, carried)
     ends, outputs = _end_constant_outputs(region, facts, explained)
     steps += ends
-    return Program(region, _ordered(steps, region), outputs)
+    return Program(region, ordered(steps, region), outputs)
 
 
 def _private(unit: Unit, graph: Graph) -> list[Equation]:
@@ -301,33 +292,3 @@ def _end_constant_outputs(
             atom = ends[-1].outputs[0]
         outputs.append(atom)
     return ends, tuple(outputs)
-
-
-# ---------------------------------------------------------------- order
-
-
-def _ordered(steps: list[Step], region: Region) -> tuple[Step, ...]:
-    """Sort steps so that each runs after what it reads, else in the order of the program."""
-    order = {e: i for i, e in enumerate(region.equations)}
-    reads, makes, first = [], {}, []
-    for i, step in enumerate(steps):
-        makes.update(dict.fromkeys(step.outputs, i))
-        reads.append(step.reads)
-        first.append(min((order[e] for e in step.equations), default=len(order)))
-    waits_for = [{makes[v] for v in values if v in makes} - {i} for i, values in enumerate(reads)]
-    wanted_by: list[list[int]] = [[] for _ in steps]
-    for i, sources in enumerate(waits_for):
-        for source in sources:
-            wanted_by[source].append(i)
-    ready = [(first[i], i) for i, sources in enumerate(waits_for) if not sources]
-    heapq.heapify(ready)
-    done: list[Step] = []
-    while ready:
-        _, i = heapq.heappop(ready)
-        done.append(steps[i])
-        for j in wanted_by[i]:
-            waits_for[j].discard(i)
-            if not waits_for[j]:
-                heapq.heappush(ready, (first[j], j))
-    assert len(done) == len(steps), "units wait for each other"
-    return tuple(done)

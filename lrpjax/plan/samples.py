@@ -15,7 +15,7 @@ import numpy as np
 from lrpjax import _compat
 from lrpjax.plan.elementwise import Pointwise
 from lrpjax.plan.graph import Graph
-from lrpjax.plan.units import ElementwiseSpec
+from lrpjax.plan.specs import ElementwiseSpec
 from lrpjax.trace import Atom, Call, Equation
 
 _NEGATIVE = (-1e-6, -1e-3, -1.0, -1e3)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from lrpjax.plan.coefficients import Moved, Unknown, follow, in_place, undone
 from lrpjax.plan.dataflow import LAYOUTS, PERMUTES, Dataflow
 from lrpjax.plan.graph import Graph
-from lrpjax.plan.units import SoftmaxSpec
+from lrpjax.plan.specs import SoftmaxSpec
 from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Equation, Value
 

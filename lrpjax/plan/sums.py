@@ -5,7 +5,7 @@ from __future__ import annotations
 from lrpjax.plan.affine import as_fold
 from lrpjax.plan.facts import State
 from lrpjax.plan.graph import Graph
-from lrpjax.plan.units import AddSpec, Fold, ShiftSpec
+from lrpjax.plan.specs import AddSpec, Fold, ShiftSpec
 from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Equation, Value
 

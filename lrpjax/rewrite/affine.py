@@ -20,7 +20,8 @@ from lrpjax import _compat
 from lrpjax.plan.dataflow import PERMUTES
 from lrpjax.plan.elementwise import CASTS
 from lrpjax.plan.layout import CoreAxes, core_axes, squash, to_core
-from lrpjax.plan.units import AffineSpec, Fold, Unit
+from lrpjax.plan.specs import AffineSpec, Fold
+from lrpjax.plan.units import Unit
 from lrpjax.rewrite.contraction import (
     contract,
     count_conv,

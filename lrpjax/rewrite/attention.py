@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lrpjax.plan.dataflow import PERMUTES
-from lrpjax.plan.units import ProductSpec, SoftmaxSpec, Unit
+from lrpjax.plan.specs import ProductSpec, SoftmaxSpec
+from lrpjax.plan.units import Unit
 from lrpjax.primitives import Kind
 from lrpjax.rewrite.contraction import contract
 from lrpjax.rewrite.wide import apply_wide, read_wide, run_wide, wide_array

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lrpjax.plan.units import LookupSpec, Unit
+from lrpjax.plan.specs import LookupSpec
+from lrpjax.plan.units import Unit
 from lrpjax.primitives import Kind
 from lrpjax.rewrite.run import bind, read, run
 from lrpjax.rules import views

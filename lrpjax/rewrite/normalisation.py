@@ -18,11 +18,12 @@ from lrpjax import _compat
 from lrpjax.plan.coefficients import Moved
 from lrpjax.plan.layout import squash, to_core
 from lrpjax.plan.normalisation.expansion import movements
-from lrpjax.plan.units import Fold, NormalisationSpec, Unit
+from lrpjax.plan.specs import Fold
+from lrpjax.plan.units import Unit
 from lrpjax.primitives import Kind
 from lrpjax.rewrite.affine import scale_and_shift
-from lrpjax.rewrite.attention import undone
-from lrpjax.rewrite.wide import apply_wide, read_wide, run_wide, wide_array
+from lrpjax.rewrite.squares import Squares, counted, without_own
+from lrpjax.rewrite.wide import apply_wide, run_wide, wide_array
 from lrpjax.rules import views
 from lrpjax.rules.base import moved, negative, positive, wide_dtype
 from lrpjax.trace import Atom, Equation, Value
@@ -56,24 +57,8 @@ def normalisation_view(
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Layer:
-    unit: Unit
-    spec: NormalisationSpec
-    dtype: Any
-    env: Env
-
-    def read(self, atom: Atom) -> Array:
-        return read_wide(atom, self.env, self.dtype)
-
-    @property
-    def x(self) -> Value:
-        return self.unit.inputs[0]
-
-    @property
-    def normaliser(self) -> Value:
-        value = self.spec.join.inputs[self.spec.normaliser]
-        assert isinstance(value, Value), "a normaliser depends on the input"
-        return value
+class _Layer(Squares):
+    """The factor, and what the Taylor rule expands."""
 
     # ------------------------------------------------------------ factor and shift
 
@@ -122,9 +107,12 @@ class _Layer:
     def expansion(self) -> views.Expansion:
         """What the Taylor rule needs: derivatives by running the chain, L by running its sum."""
         u = self.env[self.spec.centred] ** 2
-        where = movements(self.spec, self.read, self._scale)
-        statistic = self._laid_out(self.env[self.spec.statistic], self.spec.statistic)
-        normalise = lambda s: self.factor(self._chain(s))  # noqa: E731
+        where = movements(self.spec, self.read, self.scale)
+        statistic = self.laid_out(self.env[self.spec.statistic], self.spec.statistic)
+
+        def normalise(statistic: Array) -> Array:
+            return self.factor(self._chain(statistic))
+
         _, slope = jax.jvp(normalise, (statistic,), (jnp.ones_like(statistic),))
         return views.Expansion(
             own=normalise(self._offset(u) + jnp.broadcast_to(where.diagonal * u, u.shape)),
@@ -140,12 +128,12 @@ class _Layer:
         """What the constants that are added between the squares come to."""
         if not self.spec.adds:
             return 0.0
-        return self._laid_out(self._sums(jnp.zeros_like(u)), self.spec.statistic)
+        return self.laid_out(self.sums(jnp.zeros_like(u)), self.spec.statistic)
 
     def _members(self, where: Moved) -> views.TwoWay:
         """The sum over a window that counts each of its elements once."""
         if not where.complete:
-            return self._two_way(lambda a: self._linear(a, _counted, bare=True))
+            return self._two_way(lambda a: self.linear(a, counted, bare=True))
         once = {shift: jnp.where(w != 0, 1, 0) for shift, w in where.weights.items()}
         return self._two_way(lambda a: sum(moved(w * a, s) for s, w in once.items()))
 
@@ -173,8 +161,8 @@ class _Layer:
         if where.complete and len(where.weights) <= MOST:
             return self._neighbours(where, lambda w: w)
         if self.spec.matrix:
-            return self._two_way(lambda u: self._linear(u, _without_own))
-        return self._two_way(lambda u: self._linear(u) - where.diagonal * u)
+            return self._two_way(lambda u: self.linear(u, without_own))
+        return self._two_way(lambda u: self.linear(u) - where.diagonal * u)
 
     def _by_sign(self, where: Moved) -> tuple[views.TwoWay, views.TwoWay | None]:
         if self.spec.signed:
@@ -190,75 +178,9 @@ class _Layer:
 
     def _matrix(self, where: Moved, part: Callable[[Array], Array]) -> views.TwoWay:
         """One sign of the weights of a matrix or convolution, its diagonal left out."""
-        return self._two_way(lambda u: self._linear(u, lambda e, w: part(_without_own(e, w))))
-
-    def _linear(
-        self, u: Array, weights: Weights = lambda equation, w: w, bare: bool = False
-    ) -> Array:
-        """Lu in the layout of y, with other weights, or with no scales at all."""
-        return self._laid_out(self._sums(u, weights, linear=True, bare=bare), self.spec.statistic)
-
-    def _sums(
-        self,
-        u: Array,
-        weights: Weights = lambda equation, w: w,
-        linear: bool = False,
-        bare: bool = False,
-    ) -> Array:
-        """L's own equations on squares in the layout of c.
-
-        Args:
-            u: the squares.
-            weights: other weights for those of a matrix or convolution.
-            linear: leave out constants that are added between.
-            bare: leave out scales.
-        """
-        known: dict[Atom, Array] = {}
-        u = undone(u, self.spec.front)
-        for square in self.spec.squares:
-            image = self._image(square.path, u, bare)
-            if not bare and any(e.kind is Kind.SCALE for e, _ in square.other):
-                image = image * self._scale(square.other)
-            known[square.value] = image
-        for equation in self.spec.linear:
-            made = [known[a] for a in equation.inputs if a in known]
-            if equation.kind is Kind.SCALE and bare:
-                known[equation.outputs[0]] = made[0]
-                continue
-            inputs = []
-            for atom in equation.inputs:
-                constant = None if atom in known else self.read(atom)
-                if constant is not None and equation.kind is Kind.ADD and linear:
-                    constant = jnp.zeros_like(constant)
-                if constant is not None and equation.kind is Kind.CONTRACTION:
-                    constant = weights(equation, constant)
-                inputs.append(known[atom] if constant is None else constant)
-            known[equation.outputs[0]] = apply_wide(equation, inputs, self.dtype)
-        return known[self.spec.total]
-
-    def _image(self, path: tuple[tuple[Equation, int], ...], u: Array, bare: bool) -> Array:
-        """What the way to a square does to an array of the layout of x."""
-        for equation, place in path:
-            if equation.name == "abs" or (bare and equation.kind is Kind.SCALE):
-                continue
-            inputs = [u if i == place else self.read(a) for i, a in enumerate(equation.inputs)]
-            u = apply_wide(equation, inputs, self.dtype)
-        return u
-
-    def _scale(self, path: tuple[tuple[Equation, int], ...]) -> Array:
-        """The constant factor along the way to a square."""
-        return self._image(path, jnp.ones(self.x.shape, self.dtype), bare=False)
+        return self._two_way(lambda u: self.linear(u, lambda e, w: part(without_own(e, w))))
 
     # ------------------------------------------------------------ the chain, in the layout of y
-
-    def _laid_out(self, array: Array, value: Value) -> Array:
-        """What stands in the layout of a value of the chain, in the layout of y."""
-        while value is not self.normaliser:
-            equation = next(e for e in self.spec.chain if value in e.inputs)
-            if equation.kind is Kind.ROUTE:
-                array = apply_wide(equation, [array], self.dtype)
-            (value,) = equation.outputs
-        return array
 
     def _chain(self, statistic: Array) -> Array:
         """The normaliser, from a statistic in the layout of y: no equation moves anything."""
@@ -281,7 +203,7 @@ class _Layer:
             scalar = equation.kind is Kind.SELECT  # a predicate may be a scalar
             return constant if scalar else jnp.broadcast_to(constant, self.normaliser.shape)
         (out,) = equation.outputs
-        return self._laid_out(jnp.broadcast_to(constant, out.shape), out)
+        return self.laid_out(jnp.broadcast_to(constant, out.shape), out)
 
 
 def _arrived(weight: Any, shift: tuple[int, ...]) -> np.ndarray:
@@ -291,27 +213,3 @@ def _arrived(weight: Any, shift: tuple[int, ...]) -> np.ndarray:
         if n:
             there = np.roll(there, n, axis)  # what would come round again has no weight
     return there.astype(np.float32)
-
-
-Weights = Callable[[Equation, Array], Array]
-
-
-def _counted(equation: Equation, weights: Array) -> Array:
-    """One for each element that isn't zero."""
-    return jnp.where(weights != 0, 1, 0).astype(weights.dtype)
-
-
-def _without_own(equation: Equation, weights: Array) -> Array:
-    """The weights with zeros where an element would count itself."""
-    if equation.name == "dot_general":
-        return weights * (1 - jnp.eye(len(weights), dtype=weights.dtype))
-    numbers, groups = equation.params["dimension_numbers"], equation.params["feature_group_count"]
-    out_axis, in_axis, *spatial = numbers.rhs_spec
-    outs, ins = weights.shape[out_axis], weights.shape[in_axis]
-    own = np.eye(outs, ins) if groups == 1 else np.ones((outs, ins))
-    for axis, step, (low, _) in zip(
-        spatial, equation.params["rhs_dilation"], equation.params["padding"], strict=True
-    ):
-        place = np.arange(weights.shape[axis]) * step == low
-        own = own[..., None] * place
-    return weights * jnp.asarray(1 - own.transpose(np.argsort(numbers.rhs_spec)), weights.dtype)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from lrpjax.errors import PlanError
-from lrpjax.plan.units import Fold, Unit
+from lrpjax.plan.specs import Fold
+from lrpjax.plan.units import Unit
 from lrpjax.primitives import function_of
 from lrpjax.rewrite.affine import affine_view, scale_and_shift
 from lrpjax.rewrite.attention import product_view, softmax_view

@@ -19,7 +19,7 @@ from lrpjax.plan.elementwise import CASTS, is_scalar
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.normalisation.expansion import expand, falls_as_a_power
 from lrpjax.plan.normalisation.squares import Squares, Statistic
-from lrpjax.plan.units import Fold, NormalisationSpec, Square
+from lrpjax.plan.specs import Fold, NormalisationSpec, Square
 from lrpjax.trace import Equation, Value
 
 

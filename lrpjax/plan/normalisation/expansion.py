@@ -16,7 +16,7 @@ import numpy as np
 from lrpjax import _compat
 from lrpjax.plan.coefficients import Moved, Unknown, follow, in_place, undone
 from lrpjax.plan.graph import Graph
-from lrpjax.plan.units import NormalisationSpec
+from lrpjax.plan.specs import NormalisationSpec
 from lrpjax.primitives import Kind
 from lrpjax.trace import Atom, Equation
 
