@@ -30,6 +30,7 @@ from lrpjax.rewrite.contraction import (
     sum_to,
     unstack,
 )
+from lrpjax.rewrite.late import after
 from lrpjax.rewrite.run import bind
 from lrpjax.rules import views
 from lrpjax.rules.base import wide_dtype
@@ -46,9 +47,10 @@ def affine_view(unit: Unit, env: Env, relevance: Array) -> tuple[views.Affine, A
     core = _Core(unit.spec, env, unit.inputs[0], dtype)
     scale, bias = core.folded()
     view = views.Affine(
-        x=env[unit.inputs[0]].astype(dtype),
+        x=core.x,
+        late=after(core.x, relevance),
         z=to_core(env[unit.outputs[0]].astype(dtype), unit.spec.folds),
-        weights=core.weights(scale),
+        weights=after(core.weights(scale), relevance),
         bias=bias,
         nonnegative=unit.spec.nonnegative,
         apply=core.apply,

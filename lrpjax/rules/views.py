@@ -21,6 +21,8 @@ class Affine:
 
     Attributes:
         x: the input.
+        late: the same, computed again once relevance is there: what else a rule makes of it does
+            not wait in memory.
         z: the output, bias included.
         weights: W as the core's operand holds it, scales folded in; for a sum, the scale of
             each output (the weights themselves are one).
@@ -38,6 +40,7 @@ class Affine:
     """
 
     x: Array
+    late: Array
     z: Array
     weights: Array
     bias: Array
@@ -61,11 +64,11 @@ class Affine:
 
     def _parts(self, with_positive: Callable, with_negative: Callable) -> Array:
         if self.nonnegative:
-            return self.apply(self.x, with_positive(self.weights))
+            return self.apply(self.late, with_positive(self.weights))
         return self.pair(
-            positive(self.x),
+            positive(self.late),
             with_positive(self.weights),
-            negative(self.x),
+            negative(self.late),
             with_negative(self.weights),
         )
 
