@@ -48,9 +48,8 @@ def affine_view(unit: Unit, env: Env, relevance: Array) -> tuple[views.Affine, A
     scale, bias = core.folded()
     view = views.Affine(
         x=core.x,
-        late=after(core.x, relevance),
         z=to_core(env[unit.outputs[0]].astype(dtype), unit.spec.folds),
-        weights=after(core.weights(scale), relevance),
+        fold=partial(core.weights, scale),
         bias=bias,
         nonnegative=unit.spec.nonnegative,
         apply=core.apply,
@@ -61,6 +60,7 @@ def affine_view(unit: Unit, env: Env, relevance: Array) -> tuple[views.Affine, A
         count=core.count,
         count_transpose=core.count_transpose,
         one_example=core.one_example,
+        after=lambda array: after(array, relevance),
     )
     return view, to_core(relevance.astype(dtype), unit.spec.folds)
 

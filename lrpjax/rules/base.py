@@ -9,6 +9,7 @@ family knows of the unit and the relevance of its output, and returns :class:`Sp
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -169,23 +170,30 @@ def check_nonnegative(owner: Any, **values: Any) -> None:
 
 # ---------------------------------------------------------------- arithmetic
 
+#: Traced once for each shape, not once for each layer: a deep network's plan is long.
+_once = functools.partial(jax.jit, inline=True)
 
+
+@_once
 def stabilise(z: Array, epsilon: Array) -> Array:
     """S(z) = z + ε·sign(z), with sign(0) = +1."""
     return z + jnp.where(z >= 0, epsilon, -jnp.asarray(epsilon)).astype(z.dtype)
 
 
+@_once
 def divide(a: Array, b: Array) -> Array:
     """A / b; zero where b is zero, or too small for its reciprocal to be a number."""
     tiny = jnp.abs(b) < jnp.finfo(b.dtype).tiny
     return jnp.where(tiny, 0, a / jnp.where(tiny, 1, b))
 
 
+@_once
 def positive(a: Array) -> Array:
     """a⁺ = max(a, 0)."""
     return jnp.where(a > 0, a, 0)
 
 
+@_once
 def negative(a: Array) -> Array:
     """a⁻ = min(a, 0)."""
     return jnp.where(a < 0, a, 0)
@@ -217,6 +225,7 @@ def saturate(a: Array, dtype: Any) -> Array:
     return a.astype(dtype)
 
 
+@_once
 def times(a: Array, c: Array) -> Array:
     """A·c; zero where c is zero: what a mask of −∞ has taken out has no relevance to share."""
     return jnp.where(c == 0, 0, a * c)

@@ -6,6 +6,7 @@ All arithmetic is in at least float32: in float16, 0·(1/ε) is NaN.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,10 +22,8 @@ class Affine:
 
     Attributes:
         x: the input.
-        late: the same, computed again once relevance is there: what else a rule makes of it does
-            not wait in memory.
         z: the output, bias included.
-        weights: W as the core's operand holds it, scales folded in; for a sum, the scale of
+        fold: () → W as the core's operand holds it, scales folded in; for a sum, the scale of
             each output (the weights themselves are one).
         bias: b, broadcastable to z.
         nonnegative: x has no negative element.
@@ -37,12 +36,13 @@ class Affine:
         count_transpose: c → its transpose.
         one_example: an array like x, cut to one along the axes that the map doesn't mix, where
             it is the same along them (a single number, a bound without a batch axis).
+        after: an array → the same, computed again once relevance is there: what a rule makes of
+            it does not wait in memory from the forward pass on.
     """
 
     x: Array
-    late: Array
     z: Array
-    weights: Array
+    fold: Callable[[], Array]
     bias: Array
     nonnegative: bool
     apply: LinearMap
@@ -53,6 +53,12 @@ class Affine:
     count: Callable[[Array], Array]
     count_transpose: Callable[[Array], Array]
     one_example: Callable[[Array], Array]
+    after: Callable[[Array], Array]
+
+    @functools.cached_property
+    def weights(self) -> Array:
+        """W with all scales folded in."""
+        return self.after(self.fold())
 
     def plus(self) -> Array:
         """x⁺W⁺ + x⁻W⁻: the positive contributions to each output, without the bias."""
@@ -63,14 +69,10 @@ class Affine:
         return self._parts(negative, positive)
 
     def _parts(self, with_positive: Callable, with_negative: Callable) -> Array:
+        x, w = self.after(self.x), self.weights
         if self.nonnegative:
-            return self.apply(self.late, with_positive(self.weights))
-        return self.pair(
-            positive(self.late),
-            with_positive(self.weights),
-            negative(self.late),
-            with_negative(self.weights),
-        )
+            return self.apply(x, with_positive(w))
+        return self.pair(positive(x), with_positive(w), negative(x), with_negative(w))
 
     def share(self, c: Array, for_positive: Array, for_negative: Array) -> Array:
         """x⁺ ⊙ W₁ᵀc + x⁻ ⊙ W₂ᵀc for the weights seen by positive and by negative inputs."""
