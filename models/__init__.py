@@ -20,7 +20,8 @@ Every network takes raw pixels from 0 to 255, brings them to its own range itsel
 head. Their encoder comes from a package of its own, as the message says where it is missing.
 
 ``LocalResponseNorm`` is the layer that Flax lacks; ``lrpjax.models.cifar10`` has a compact network
-with it, trained from three seeds (``cifar10_lrn``, ``cifar10_lrn_seed1``, ``cifar10_lrn_seed2``).
+with it, trained from three seeds (``cifar10_lrn``, ``cifar10_lrn_seed1``, ``cifar10_lrn_seed2``),
+and a small Vision Transformer (``cifar10_vit``).
 """
 
 import functools
@@ -64,6 +65,7 @@ MODELS: dict[str, Callable[[], Classifier]] = {
     "cifar10_lrn": pretrained.cifar10_lrn,
     "cifar10_lrn_seed1": functools.partial(pretrained.cifar10_lrn, 1),
     "cifar10_lrn_seed2": functools.partial(pretrained.cifar10_lrn, 2),
+    "cifar10_vit": pretrained.cifar10_vit,
 }
 TEXT_MODELS: dict[str, Callable[[], TextClassifier]] = {"minilm_sst2": pretrained.minilm_sst2}
 
@@ -76,7 +78,7 @@ def available() -> tuple[str, ...]:
 
     Example:
         >>> available()[1:]
-        ('cifar10_lrn', 'cifar10_lrn_seed1', 'cifar10_lrn_seed2')
+        ('cifar10_lrn', 'cifar10_lrn_seed1', 'cifar10_lrn_seed2', 'cifar10_vit')
     """
     return tuple(MODELS)
 

@@ -1,8 +1,8 @@
 """CIFAR-10: two compact networks, the data and the training.
 
-``lrpjax.models.load("cifar10_lrn")`` is a network with local response normalisation and its
-committed weights; ``lrpjax.models.build("cifar10_vit")`` a small Vision Transformer. Both are
-trained by ``python -m lrpjax.models.cifar10.train``, which needs the extra ``train``.
+``lrpjax.models.load("cifar10_lrn")`` is a network with local response normalisation and
+``lrpjax.models.load("cifar10_vit")`` a Vision Transformer, each with its committed weights. They
+were trained by ``python -m lrpjax.models.cifar10.train``, which needs the extra ``train``.
 """
 
 from .data import Images, load
