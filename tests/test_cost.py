@@ -111,6 +111,29 @@ def test_a_pointwise_convolution_is_a_product_in_the_backward_pass():
     assert count(explain, "transpose", kernel, IMAGES) == 0
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "strides"),
+    [((8, 8), (4, 4), (4, 4)), ((9, 11), (2, 3), (3, 4)), ((7, 7), (1, 1), (2, 2))],
+    ids=["patches", "gaps and a rest", "1×1 with a stride"],
+)
+def test_windows_that_do_not_overlap_are_a_product_in_the_backward_pass(size, kernel, strides):
+    """No zeros are put between the positions of a stride."""
+    x = jnp.asarray(normal(2, *size, 3, seed=331), jnp.float32)
+    weights = jnp.asarray(normal(*kernel, 3, 5, seed=332), jnp.float32)
+
+    def patches(weights, x):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(x, weights, strides, "VALID", dimension_numbers=numbers)
+        return y.reshape(len(x), -1)
+
+    rule = rules.AlphaBeta(2.0, 1.0)
+    explain = lambda weights, x: lrp(patches, rule, argnums=1)(weights, x, target=3)
+    assert count(explain, "convolution", weights, x) <= 1
+    matrix = jax.jacobian(lambda x: patches(weights, x[None])[0])(x[0]).reshape(-1, x[0].size)
+    dense = lrp(lambda x: x.reshape(len(x), -1) @ matrix.T, rule)(x, target=3)
+    np.testing.assert_allclose(explain(weights, x), dense, rtol=1e-5, atol=1e-6)
+
+
 def test_max_pooling_needs_no_index_arrays():
     def pooled(x):
         return jax.lax.reduce_window(
