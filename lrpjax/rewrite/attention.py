@@ -14,6 +14,7 @@ from lrpjax.plan.specs import ProductSpec, SoftmaxSpec
 from lrpjax.plan.units import Unit
 from lrpjax.primitives import Kind
 from lrpjax.rewrite.contraction import contract
+from lrpjax.rewrite.late import after
 from lrpjax.rewrite.wide import apply_wide, read_wide, run_wide, wide_array
 from lrpjax.rules import views
 from lrpjax.rules.base import wide_dtype
@@ -40,7 +41,7 @@ def product_view(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[vi
         to_a, to_b = jax.vjp(lambda a, b: contract(spec.core, a, b), a, b)[1](c)
         return to_a, to_b
 
-    y_wide = env[y].astype(dtype)
+    y_wide = after(env[y].astype(dtype), relevance[0])
     seen = views.Product((a, b), y_wide, spec.gate, spec.bilinear, back)
     return seen, relevance[0].astype(dtype)
 
@@ -72,7 +73,8 @@ def softmax_view(unit: Unit, env: Env, relevance: tuple[Array, ...]) -> tuple[vi
         return undone(array, [equation for equation, _ in spec.path])
 
     s_wide = env[s].astype(dtype)
-    return views.Softmax(known[x], s_wide, gathered, back), relevance[0].astype(dtype)
+    late = after(known[x], relevance[0])
+    return views.Softmax(late, s_wide, gathered, back), relevance[0].astype(dtype)
 
 
 def undone(array: Array, equations: Iterable[Equation]) -> Array:
