@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.compiling import as_users_do
 from support.networks import normal
 
 from lrpjax import Composite, lrp, lrp_vjp, plan, rules
@@ -55,7 +56,7 @@ NETWORKS = {
 
 
 def count(function, operation, *arguments):
-    text = jax.jit(function).lower(*arguments).compile().as_text()
+    text = as_users_do(function, *arguments).as_text()
     return len(re.findall(rf" {operation}\(", text))
 
 
@@ -83,7 +84,7 @@ def test_rules_that_need_no_weights_run_without_them(operation):
     network, weights, x = NETWORKS[operation]
     composite = Composite(conv=rules.Epsilon(), dense=rules.Epsilon(), first=rules.Flat())
     explain = lambda weights, x: lrp(network, composite, argnums=1)(weights, x, target=1)
-    text = jax.jit(explain).lower(weights, x).compile().as_text()
+    text = as_users_do(explain, weights, x).as_text()
     wide = [line for line in text.splitlines() if f" {operation}(" in line]
     assert len(wide) == 6 + (operation == "convolution") - (operation == "dot")
     if operation == "convolution":

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.compiling import as_users_do
 from support.networks import normal
 
 from lrpjax import Composite, lrp, lrp_vjp, rules
@@ -54,7 +55,7 @@ def explain(rule):
 
 
 def temporary(function, *arguments):
-    compiled = jax.jit(function).lower(*arguments).compile()
+    compiled = as_users_do(function, *arguments)
     return compiled.memory_analysis().temp_size_in_bytes
 
 
@@ -85,7 +86,7 @@ def test_many_explanations_of_one_input_share_its_maps():
         return jax.vmap(relevance_of)(jnp.arange(4))
 
     def convolutions(function):
-        text = jax.jit(function).lower(KERNELS, IMAGES).compile().as_text()
+        text = as_users_do(function, KERNELS, IMAGES).as_text()
         return sorted(
             line.split(" convolution(")[0].split("f32[")[1].split(",")[0]
             for line in text.splitlines()

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 from attention.transformer import LAYERS, MASKS, PARAMETERS, X, by_hand, transformer
 from composition.counting import operations
+from support.compiling import as_users_do
 from support.networks import normal
 
 from lrpjax import Composite, lrp, rules, value_and_lrp
@@ -56,7 +57,7 @@ def test_the_weights_are_computed_once():
     """Relevance takes the softmax of the forward pass."""
     explain = lambda p, x, mask: value_and_lrp(by_hand, "attn_lrp", argnums=1)(p, x, mask)
     arguments = SINGLE["layer0"]["attention"], ROWS, MASK
-    text = jax.jit(explain).lower(*arguments).compile().as_text()
+    text = as_users_do(explain, *arguments).as_text()
     assert text.count(" exponential(") == 1
 
 

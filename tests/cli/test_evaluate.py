@@ -17,15 +17,6 @@ from lrpjax.evaluation.program import Program
 QUICK = ("--steps", 3, "--regions", 4, "--operator", "mean")
 
 
-@pytest.fixture(autouse=True)
-def _quick_to_compile():
-    """LLVM's optimisations cost more than they save in programs that run once."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.fixture
 def images(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)

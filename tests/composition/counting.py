@@ -5,6 +5,7 @@ import contextlib
 import re
 
 import jax
+from support.compiling import as_users_do
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -27,5 +28,5 @@ def compilations():
 
 def operations(f, *args):
     """How many convolutions and dots are in the optimised program of a function's call."""
-    text = jax.jit(f).lower(*args).compile().as_text()
+    text = as_users_do(f, *args).as_text()
     return collections.Counter(re.findall(r" (convolution|dot)\(", text))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from support.compiling import as_users_do
 from support.networks import normal
 
 from lrpjax import lrp
@@ -54,7 +55,7 @@ def network(block, policy=None):
 def temporary(f, depth):
     """Bytes of temporary memory of a compiled function of parameters and x."""
     shapes = {k: jax.ShapeDtypeStruct((depth, *s), jnp.float32) for k, s in SHAPES.items()}
-    return jax.jit(f).lower(shapes, X).compile().memory_analysis().temp_size_in_bytes
+    return as_users_do(f, shapes, X).memory_analysis().temp_size_in_bytes
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from devices import networks as n
 from devices.comparing import AFFINE, check_equal, relevances
 from devices.meshes import mesh, put
 from jax.sharding import AxisType
+from support.compiling import as_users_do
 from support.networks import conv, normal
 
 from lrpjax import lrp, presets
@@ -73,7 +74,7 @@ def sent(f, kind, composite):
     grid = mesh(KINDS[kind])
     with jax.set_mesh(grid):
         images = put(IMAGES, BOTH, on=grid)
-        text = jax.jit(lrp(f, composite)).lower(images).compile().as_text()
+        text = as_users_do(lrp(f, composite), images).as_text()
     return set(re.findall(COLLECTIVES, text))
 
 

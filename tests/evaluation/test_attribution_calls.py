@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from composition.counting import compilations, operations
+from support.compiling import as_users_do
 from support.networks import Block, CountingNnxNet, NnxNet, close, mlp, normal
 
 from lrpjax import PlanError
@@ -123,7 +124,7 @@ def test_windows_that_are_left_over_are_no_second_program():
 
 def test_memory_does_not_grow_with_samples():
     def temporary(samples):
-        compiled = jax.jit(smoothgrad(mlp, samples=samples)).lower(x).compile()
+        compiled = as_users_do(smoothgrad(mlp, samples=samples), x)
         return compiled.memory_analysis().temp_size_in_bytes
 
     x = jnp.ones((64, 4))

@@ -88,9 +88,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(data, finished, tmp_path, m
         (tmp_path / "seed5.checkpoint.safetensors").write_bytes(b"cut short")
 
 
-def test_the_vision_transformer_is_trained_by_the_same_command(
-    data, tmp_path, capsys, quick_compilation
-):
+def test_the_vision_transformer_is_trained_by_the_same_command(data, tmp_path, capsys):
     words = ["--architecture", "vit", "--data", str(data), "--out", str(tmp_path), *WORDS]
     train.main(words)
     report = json.loads((tmp_path / "vit_seed5.json").read_text())

@@ -107,7 +107,7 @@ def logits_of(model, pixels):
     return model(pixels)
 
 
-def test_the_logits_are_those_of_the_network_written_in_numpy(classifier, quick_compilation):
+def test_the_logits_are_those_of_the_network_written_in_numpy(classifier):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
     pixels[1] = np.linspace(0, 255, 32)[:, None]
     arrays = load_file(PATH)
@@ -121,7 +121,7 @@ def test_pictures_of_another_size_are_refused(classifier):
         classifier.predict(np.zeros((33, 32, 3)))
 
 
-def test_every_head_is_recognised_and_the_ledger_closes(classifier, quick_compilation):
+def test_every_head_is_recognised_and_the_ledger_closes(classifier):
     pixels = np.float32(np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3)))
     plan = lrpjax.plan(classifier.model, None, pixels)
     kinds = collections.Counter(unit.kind for unit in plan.units)

@@ -21,16 +21,6 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 NETWORKS = ("alexnet", "bvlc_alexnet", "googlenet")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """The networks are large and run once: most of XLA's optimisations would not pay here."""
-    option = "jax_disable_most_optimizations"
-    before = jax.config.read(option)
-    jax.config.update(option, True)
-    yield
-    jax.config.update(option, before)
-
-
 @functools.cache
 def arrays(name):
     return caffe_networks.weights(name.removeprefix("bvlc_"))

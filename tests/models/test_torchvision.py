@@ -31,16 +31,6 @@ def golden(name):
     return logits, torchvision_weights.state_dict(name, shapes)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """The networks are large and run once: most of XLA's optimisations would not pay here."""
-    option = "jax_disable_most_optimizations"
-    before = jax.config.read(option)
-    jax.config.update(option, True)
-    yield
-    jax.config.update(option, before)
-
-
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
     """Loads a network from a file, once."""

@@ -38,7 +38,7 @@ def small(seed=0, **changes):
     )
 
 
-def test_the_logits_of_vit_b_16_equal_torchvisions_in_double_precision(quick_compilation, x64):
+def test_the_logits_of_vit_b_16_equal_torchvisions_in_double_precision(x64):
     expected, shapes = torchvision_weights.stored("vit_b_16")
     arrays = torchvision_weights.state_dict("vit_b_16", shapes)
     graph, state = nnx.split(models.own_weights.from_arrays("vit_b_16", arrays).model)

@@ -12,6 +12,7 @@ from composition.derivatives import check_derivative
 from flax import nnx
 from normalisation import forms
 from normalisation.lrn import inputs, neighbours
+from support.compiling import as_users_do
 from support.networks import close, normal
 
 from lrpjax import Composite, lrp, lrp_vjp, rules, value_and_lrp
@@ -169,7 +170,7 @@ def test_the_cost_is_that_of_the_layer():
     assert operations(explain(rules.Taylor()), w, x)["dot"] <= 4
     assert operations(explain(rules.Taylor("uniform")), w, x)["dot"] <= 6
     window = lambda x: explained(lrn, rules.Taylor(), (2.0, 0.3), x, x)
-    text = jax.jit(window).lower(x).compile().as_text()
+    text = as_users_do(window, x).as_text()
     assert largest(text) <= 2 * x.size
 
 

@@ -16,26 +16,6 @@ from parity.nnx_networks import MAKERS
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
-#: For programs that run once, in microseconds: compiled ten times faster without optimisation.
-QUICK = {
-    "xla_backend_optimization_level": "0",
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
-}
-
-
-@lru_cache
-def compiler_options():
-    """Those of QUICK that the installed XLA has: they come and go with its versions."""
-    known = {}
-    for name, value in QUICK.items():
-        try:
-            jax.jit(lambda: 0, compiler_options={name: value})()
-        except jax.errors.JaxRuntimeError:
-            continue
-        known[name] = value
-    return known
-
 
 @lru_cache
 def golden(name):
@@ -106,7 +86,7 @@ def _program(framework, name, dtype):
         logits, relevance_of = lrp_vjp(module, composite, *variables, x)
         return logits, relevance_of(start)
 
-    return weights, jax.jit(explain, compiler_options=compiler_options())
+    return weights, jax.jit(explain)
 
 
 def example(name, dtype):

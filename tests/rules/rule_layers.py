@@ -82,7 +82,7 @@ def function(shape, f, *parameter_shapes, front=None, seed=0):
 def linen(shape, module, seed=0):
     """A Linen module, explained unbound: its variables are arguments."""
     with jax.enable_x64(True):
-        variables = module.init(jax.random.key(0), np.zeros(shape))
+        variables = jax.eval_shape(module.init, jax.random.key(0), np.zeros(shape))
     variables = randomise(variables, seed)
 
     def explain(composite, pre=None):
@@ -96,7 +96,7 @@ def linen(shape, module, seed=0):
 
 def nnx_module(shape, make, seed=0):
     """An NNX module made by make(rngs), explained as it is."""
-    graphdef, state = nnx.split(make(nnx.Rngs(0)))
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
     state = randomise(state, seed)
     module = nnx.merge(graphdef, state)
 

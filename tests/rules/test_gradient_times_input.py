@@ -89,7 +89,7 @@ def test_every_logit_is_conserved():
 def test_single_precision_agrees_to_single_precision():
     module = LinenConvNet()
     x = random_like((2, 8, 8, 2), 1).astype(np.float32)
-    variables = randomise(module.init(jax.random.key(0), x))
+    variables = randomise(jax.eval_shape(module.init, jax.random.key(0), x))
     variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), variables)
     gradient = jax.grad(lambda x: module.apply(variables, x)[:, 1].sum())(x)
     actual = lrp(module, with_rule(rules.Zero()))(variables, x, target=1)

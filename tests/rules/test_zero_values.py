@@ -57,20 +57,20 @@ class NnxNet(nnx.Module):
 
 
 def cast(tree, dtype):
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
+    return jax.tree.map(lambda leaf: np.asarray(leaf, jnp.dtype(dtype)), tree)
 
 
 def build(style, dtype):
     """(apply(composite) -> relevance function of (parameters, x, target), parameters)."""
     if style == "linen":
         module = LinenNet(dtype)
-        variables = module.init(jax.random.key(0), jnp.zeros(SHAPE, dtype))
+        variables = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(SHAPE, dtype))
 
         def explain(composite):
             return lrp(module, composite)
 
         return explain, cast(randomise(variables), dtype)
-    graphdef, state = nnx.split(NnxNet(jnp.dtype(dtype), nnx.Rngs(0)))
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: NnxNet(jnp.dtype(dtype), nnx.Rngs(0))))
 
     def explain(composite):
         def relevance(parameters, x, target):
@@ -85,7 +85,7 @@ def without(tree, word):
     """The same tree, with zeros for every leaf whose path has this word in it."""
 
     def clear(path, leaf):
-        return jnp.zeros_like(leaf) if word in jax.tree_util.keystr(path).lower() else leaf
+        return np.zeros_like(leaf) if word in jax.tree_util.keystr(path).lower() else leaf
 
     return jax.tree_util.tree_map_with_path(clear, tree)
 
@@ -95,25 +95,26 @@ def lowered(tree):
 
     def lower(path, leaf):
         words = jax.tree_util.keystr(path)
-        return leaf if "scale" in words or "var" in words else -jnp.abs(leaf)
+        return leaf if "scale" in words or "var" in words else -np.abs(leaf)
 
     return jax.tree_util.tree_map_with_path(lower, tree)
 
 
 def situations(parameters, dtype):
     """Name -> (parameters, x) for everything that can be zero."""
-    x = jnp.asarray(random_like(SHAPE, 1), dtype)
+    x = np.asarray(random_like(SHAPE, 1), jnp.dtype(dtype))
+    half = np.concatenate([np.zeros_like(x[:, :3]), x[:, 3:]], 1)
     dead = lowered(parameters)
-    nothing = jax.tree.map(jnp.zeros_like, parameters)
+    nothing = jax.tree.map(np.zeros_like, parameters)
     return {
-        "input": (parameters, jnp.zeros_like(x)),
-        "input and biases": (without(parameters, "bias"), jnp.zeros_like(x)),
-        "half of the input": (parameters, x.at[:, :3].set(0)),
+        "input": (parameters, np.zeros_like(x)),
+        "input and biases": (without(parameters, "bias"), np.zeros_like(x)),
+        "half of the input": (parameters, half),
         "all weights": (nothing, x),
-        "everything": (nothing, jnp.zeros_like(x)),
+        "everything": (nothing, np.zeros_like(x)),
         "kernels": (without(parameters, "kernel"), x),
         "biases": (without(parameters, "bias"), x),
-        "activations of dead layers": (dead, jnp.abs(x)),
+        "activations of dead layers": (dead, np.abs(x)),
     }
 
 
