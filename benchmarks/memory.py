@@ -1,14 +1,16 @@
 """The price of an explanation in memory: each composite against the gradient of the same logits.
 
-    python benchmarks/memory.py [--models vgg16 resnet50] [--batch 4]
+    python benchmarks/memory.py [--models vgg16 resnet50 vit_b_16] [--batch 4]
 
 From XLA's own analysis of the compiled programs, so exact and repeatable: temporary memory (what
 is needed besides arguments and results) and all memory (weights, images and results included).
+The goal is for all of it.
 """
 
 from __future__ import annotations
 
-from programs import GRADIENT, images, machine, network, parser, programs
+import goals
+from programs import GRADIENT, described, images, machine, network, parser, programs, usual
 
 MEGABYTE = 1e6
 
@@ -19,20 +21,28 @@ def main() -> None:
     print(machine())
     for name in arguments.models:
         x = images(arguments.batch, arguments.side)
-        todo = programs(network(name), x, arguments.composites)
-        print(f"\n{name}, batch {arguments.batch}, {arguments.side}×{arguments.side}")
-        print(f"{'':21} {'temporary MB':>12} × gradient   {'all MB':>8} × gradient")
+        todo = programs(network(name), x, usual(name, arguments.composites))
+        print(described(name, x))
+        print(f"{'':25} {'temporary MB':>12} × gradient   {'all MB':>8} × gradient   goal")
         reference = None
         for row, program in todo.items():
-            analysis = program.compiled()[0].memory_analysis()
-            temporary = analysis.temp_size_in_bytes
-            ends = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-            sizes = temporary, temporary + ends
+            sizes = temporary, everything = needed(program.compiled()[0])
             reference = sizes if row == GRADIENT else reference
-            temporary, everything = (size / MEGABYTE for size in sizes)
             first, second = (size / against for size, against in zip(sizes, reference, strict=True))
-            figures = f"{temporary:12.0f} {first:10.2f}   {everything:8.0f} {second:10.2f}"
-            print(f"{row:21} {figures}", flush=True)
+            goal = goals.MEMORY.get(name, goals.MEMORY_ELSEWHERE)
+            print(
+                f"{row:25} {temporary:12.0f} {first:10.2f}   {everything:8.0f} {second:10.2f}"
+                f"   {goals.verdict(second, None if row == GRADIENT else goal)}".rstrip(),
+                flush=True,
+            )
+
+
+def needed(compiled: object) -> tuple[float, float]:
+    """A compiled program's temporary and whole memory in megabytes."""
+    analysis = compiled.memory_analysis()
+    temporary = analysis.temp_size_in_bytes
+    ends = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    return temporary / MEGABYTE, (temporary + ends) / MEGABYTE
 
 
 if __name__ == "__main__":

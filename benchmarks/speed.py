@@ -1,27 +1,35 @@
 """The price of an explanation in time: each composite against the jitted gradient.
 
-    python benchmarks/speed.py [--models vgg16 resnet50] [--batch 4] [--rounds 7] [--compiles 3]
+    python benchmarks/speed.py [--models vgg16 resnet50 vit_b_16] [--batch 4] [--rounds 7]
 
 The gradient is of the same logits, of the model as its author wrote it. Runs are interleaved in
 one process, because machines are noisy: each round times the gradient and every composite once,
 and the ratios of a round are compared. Tracing and compiling are timed in the same way, from empty
-caches. Networks without trained weights have random ones.
+caches. Networks without trained weights have random ones. Goals are for medians.
 """
 
 from __future__ import annotations
 
+import goals
 import numpy as np
-from programs import GRADIENT, Program, images, machine, network, parser, programs, spread
-from tqdm import tqdm
+from programs import (
+    GRADIENT,
+    described,
+    images,
+    interleaved,
+    machine,
+    network,
+    parser,
+    programs,
+    rounds,
+    spread,
+    usual,
+)
 
-
-def rounds(todo: dict[str, Program], count: int, timed: str) -> dict[str, np.ndarray]:
-    """Seconds by program, one figure a round."""
-    times: dict[str, list[float]] = {name: [] for name in todo}
-    for _ in tqdm(range(count), desc=timed, leave=False):
-        for name, program in todo.items():
-            times[name].append(program.seconds() if timed == "run" else program.compiled()[1])
-    return {name: np.array(values) for name, values in times.items()}
+HEADER = (
+    f"{'':25} {'run s':>8}   × gradient: min  median  max   {'goal':13}"
+    f"   compile s   × gradient: min  median  max   goal"
+)
 
 
 def main() -> None:
@@ -33,19 +41,19 @@ def main() -> None:
     print(machine())
     for name in arguments.models:
         x = images(arguments.batch, arguments.side)
-        todo = programs(network(name), x, arguments.composites)
-        compiling = rounds(todo, arguments.compiles, "trace and compile")
-        for program in todo.values():
-            program.seconds()
-        running = rounds(todo, arguments.rounds, "run")
-        print(f"\n{name}, batch {arguments.batch}, {arguments.side}×{arguments.side}")
-        print(f"{'':21} {'run s':>8}   × gradient: min  median  max   compile s   × gradient")
+        todo = programs(network(name), x, usual(name, arguments.composites))
+        anew = {row: lambda p=program: p.compiled()[1] for row, program in todo.items()}
+        compiling = interleaved(anew, arguments.compiles, "trace and compile")
+        running = rounds(todo, arguments.rounds)
+        print(f"{described(name, x)}\n{HEADER}")
         for row, seconds in running.items():
-            ratios = spread(seconds / running[GRADIENT])
-            compiled, whole = np.median(compiling[row]), compiling[row] / compiling[GRADIENT]
+            ratios, whole = seconds / running[GRADIENT], compiling[row] / compiling[GRADIENT]
+            goal = goals.verdict(np.median(ratios), goals.TIME.get((name, row)))
+            to_compile = None if row == GRADIENT else goals.COMPILE
             print(
-                f"{row:21} {np.median(seconds):8.3f}    {ratios}"
-                f"   {compiled:9.2f}   {spread(whole)}",
+                f"{row:25} {np.median(seconds):8.3f}    {spread(ratios)}   {goal:13}"
+                f"   {np.median(compiling[row]):9.2f}      {spread(whole)}"
+                f"       {goals.verdict(np.median(whole), to_compile)}".rstrip(),
                 flush=True,
             )
 
