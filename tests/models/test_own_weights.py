@@ -30,12 +30,6 @@ PARAMETERS = {
     "alexnet": 60_965_224,
     "bvlc_alexnet": 60_965_224,
     "googlenet": 6_998_552,
-    # Stem and patches, positions, five blocks (attention, perceptron, two norms), norm, head.
-    "cifar10_vit": (28 * 32 + 289 * 64 + 65 * 96)
-    + 64 * 96
-    + 5 * (4 * 97 * 96 + (97 * 192 + 193 * 96) + 4 * 96)
-    + 2 * 96
-    + 97 * 1000,
 }
 
 
