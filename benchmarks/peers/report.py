@@ -170,7 +170,7 @@ def plot(records, path, batch=4):
         left.set_yticks(range(len(labels)), labels)
         left.invert_yaxis()
         left.set_title(figures.scenario.title, loc="left", fontsize=9, fontweight="bold")
-    grid.suptitle("The same heatmaps: peers (grey) and lrpjax (blue)", fontsize=11)
+    grid.suptitle("Peers (grey) and lrpjax (blue), with the same weights and images", fontsize=11)
     grid.tight_layout()
     grid.savefig(path, dpi=120)
 
