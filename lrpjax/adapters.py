@@ -51,11 +51,20 @@ class _ByIdentity:
         return id(self.fun)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Linen:
     """Known by the module's own value, so that equal modules share one compiled program."""
 
     module: linen.Module
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the modules are equal; ones that keep arrays may not be comparable."""
+        if not isinstance(other, _Linen) or type(other) is not type(self):
+            return False
+        try:
+            return bool(self.module is other.module or self.module == other.module)
+        except ValueError:
+            return False
 
     def __hash__(self) -> int:
         """By value where that can be; a module may keep sets and lists (WeightNorm's filter)."""

@@ -63,6 +63,25 @@ def test_a_module_that_keeps_a_set_needs_no_hash():
     close(lrp(module)(variables, X), expected, rtol=1e-5)
 
 
+class Scaled(nn.Module):
+    """x·table·W: a module whose attribute is an array."""
+
+    table: np.ndarray
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(x * self.table)
+
+
+def test_modules_that_keep_different_arrays_are_told_apart():
+    modules = [Scaled(np.linspace(1.0, last, 4)) for last in (2.0, 3.0, 3.0)]
+    variables = modules[0].init(jax.random.key(0), X)
+    for module in modules:
+        expected = lrp(lambda x, module=module: module.apply(variables, x))(X)
+        close(lrp(module)(variables, X), expected)
+        close(lrp(module.bind(variables))(X), expected)
+
+
 def test_a_layer_in_float8_is_explained_at_its_own_precision():
     module = nn.Dense(3, dot_general_cls=nn.Fp8DirectDotGeneralOp)
     x = jnp.asarray(X, jnp.float32)
