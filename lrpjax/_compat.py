@@ -48,9 +48,14 @@ def transpose(linear: Any, like: Any, cotangent: Any) -> Any:
     Where devices hold parts, inside a ``shard_map`` or with shardings in types,
     ``jax.linear_transpose`` does not take the type of an array; its value does no harm.
     """
-    if varying(like) or any(axes is not None for axes in jax.typeof(like).sharding.spec):
+    if varying(like) or has_sharding(like):
         return jax.vjp(linear, like)[1](cotangent)[0]
     return jax.linear_transpose(linear, like)(cotangent)[0]
+
+
+def has_sharding(array: Any) -> bool:
+    """Whether an array's type says how its axes are spread over devices."""
+    return any(axes is not None for axes in jax.typeof(array).sharding.spec)
 
 
 def placed_as(array: Any, like: Any) -> Any:

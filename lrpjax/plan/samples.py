@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import jax
 import numpy as np
 
-from lrpjax import _compat
+from lrpjax.plan import numerics
 from lrpjax.plan.elementwise import Pointwise
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.specs import ElementwiseSpec
@@ -36,9 +35,8 @@ def describe(region: Pointwise, graph: Graph) -> ElementwiseSpec:
     """What f does at zero, beside it and below; nothing is known where a constant isn't."""
     argument = np.asarray(_SAMPLES, dtype=region.root.dtype)
     try:
-        with jax.ensure_compile_time_eval():
-            env = _run(region.equations, {region.root: argument}, graph)
-            values = [np.asarray(env[out], dtype=np.float64) for out in region.outputs]
+        env = _run(region.equations, {region.root: argument}, graph)
+        values = [np.asarray(env[out], dtype=np.float64) for out in region.outputs]
     except _Unknown:
         return ElementwiseSpec((None,) * len(region.outputs))
     return ElementwiseSpec(
@@ -94,9 +92,7 @@ def _apply(equation: Equation, inputs: list[Any], graph: Graph) -> list[Any]:
             equation.body.equations, dict(zip(equation.body.inputs, inputs, strict=True)), graph
         )
         return [_read(atom, env, graph) for atom in equation.body.outputs]
-    return _compat.bind(
-        equation.primitive, inputs, equation.params, equation.context, equation.source_info
-    )
+    return numerics.apply(equation, inputs)
 
 
 def _read(atom: Atom, env: dict[Atom, Any], graph: Graph) -> Any:

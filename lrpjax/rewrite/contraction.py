@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
+from lrpjax import _compat
 from lrpjax.trace import Equation
 
 Array = Any
@@ -15,6 +17,8 @@ Array = Any
 def contract(core: Equation, lhs: Array, rhs: Array) -> Array:
     """The core's contraction, with the model's precision and accumulation in the wide dtype."""
     p = core.params
+    if core.name == "dot_general" and _is_dense(core, lhs, rhs):
+        return _dense(core, lhs, rhs)
     if core.name == "dot_general":
         return lax.dot_general(
             lhs,
@@ -39,6 +43,34 @@ def contract(core: Equation, lhs: Array, rhs: Array) -> Array:
         precision=p["precision"],
         preferred_element_type=lhs.dtype,
     )
+
+
+def _is_dense(core: Equation, lhs: Array, rhs: Array) -> bool:
+    """Whether a product is one of rows with a matrix of weights, written with more axes than two.
+
+    The heads of attention have axes of their own: (features, heads, width) in front of them,
+    (heads, width, features) behind. XLA copies such weights before it multiplies with their
+    transpose; a matrix it does not.
+    """
+    ((on_lhs, on_rhs), (batch, _)) = core.params["dimension_numbers"]
+    n = len(on_lhs)
+    rows = tuple(on_lhs) == tuple(range(lhs.ndim - n, lhs.ndim))
+    matrix = tuple(on_rhs) == tuple(range(n)) and rhs.ndim > 2
+    return rows and matrix and not batch and not any(map(_compat.has_sharding, (lhs, rhs)))
+
+
+def _dense(core: Equation, lhs: Array, rhs: Array) -> Array:
+    n = len(core.params["dimension_numbers"][0][0])
+    free = lhs.shape[: lhs.ndim - n], rhs.shape[n:]
+    summed = math.prod(rhs.shape[:n])
+    product = lax.dot_general(
+        lhs.reshape(*free[0], summed),
+        rhs.reshape(summed, -1),
+        (((len(free[0]),), (0,)), ((), ())),
+        precision=core.params["precision"],
+        preferred_element_type=lhs.dtype,
+    )
+    return product.reshape(*free[0], *free[1])
 
 
 def has_lone_windows(core: Equation) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from jax.custom_derivatives import SymbolicZero
 from lrpjax import _compat
 from lrpjax.plan.units import Child, Plain, Program, Unit
 from lrpjax.primitives import is_registered
+from lrpjax.rewrite.alike import Alike
 from lrpjax.rewrite.control_flow import enter
 from lrpjax.rewrite.probes import Probe, answer
 from lrpjax.rewrite.run import bind, read, run
@@ -85,27 +87,51 @@ def _as_custom_vjp(unit: Unit) -> Any:
         if not probe and (isinstance(rule, Stop) or all(map(_is_nothing, relevance))):
             return None, None, None, None  # nothing in front needs a backward pass
         relevance = tuple(jnp.zeros(r.shape, r.dtype) if _is_nothing(r) else r for r in relevance)
-        env = dict(zip(unit.constants, constants, strict=True))
-        env.update(zip(unit.inputs, inputs, strict=True))
-        env.update(zip(unit.outputs, outputs, strict=True))
-        relevance = tuple(
-            saturate(r, v.dtype) if v.inexact else jnp.zeros(v.shape)  # integers carry none
-            for r, v in zip(relevance, unit.outputs, strict=True)
-        )
-        if "report" in probe:  # every column is to sum the very same numbers
-            relevance = lax.optimization_barrier(relevance)
-        with jax.numpy_dtype_promotion("standard"):  # strict promotion is for the user's own code
-            split = share(unit, rule, env, relevance)
-        given = tuple(
-            None if r is None else _compat.placed_as(saturate(r, x.dtype), x)
-            for r, x in zip(split.relevance, inputs, strict=True)
-        )
-        if "report" in probe:
-            given = lax.optimization_barrier(given)
-        return None, given, None, answer(probe, unit, split, relevance, given)
+        arrays = (inputs, constants, outputs, relevance)
+        if "report" in probe or unit.family == "custom":  # a registered function may change
+            given, answers = _shared(unit, rule, *arrays, probe)
+        else:
+            given, answers = _shared_alike(Alike(unit), rule, *arrays, probe)
+        return None, given, None, answers
 
     call.defvjp(forward, backward, symbolic_zeros=True)
     return call
+
+
+def _shared(
+    unit: Unit,
+    rule: Rule,
+    inputs: tuple,
+    constants: tuple,
+    outputs: tuple,
+    relevance: tuple,
+    probe: Probe,
+) -> tuple[tuple[Array | None, ...], dict[str, Any]]:
+    """The relevance of a unit's inputs, in their dtypes, and what its probe asks for."""
+    env = dict(zip(unit.constants, constants, strict=True))
+    env.update(zip(unit.inputs, inputs, strict=True))
+    env.update(zip(unit.outputs, outputs, strict=True))
+    relevance = tuple(
+        saturate(r, v.dtype) if v.inexact else jnp.zeros(v.shape)  # integers carry none
+        for r, v in zip(relevance, unit.outputs, strict=True)
+    )
+    if "report" in probe:  # every column is to sum the very same numbers
+        relevance = lax.optimization_barrier(relevance)
+    with jax.numpy_dtype_promotion("standard"):  # strict promotion is for the user's own code
+        split = share(unit, rule, env, relevance)
+    given = tuple(
+        None if r is None else _compat.placed_as(saturate(r, x.dtype), x)
+        for r, x in zip(split.relevance, inputs, strict=True)
+    )
+    if "report" in probe:
+        given = lax.optimization_barrier(given)
+    return given, answer(probe, unit, split, relevance, given)
+
+
+@partial(jax.jit, static_argnums=0, inline=True)
+def _shared_alike(alike: Alike, *arguments: Any) -> Any:
+    """The same, traced once for all units that are alike."""
+    return _shared(alike.unit, *arguments)
 
 
 def _is_nothing(relevance: Any) -> bool:

@@ -183,8 +183,7 @@ def stabilise(z: Array, epsilon: Array) -> Array:
 @_once
 def divide(a: Array, b: Array) -> Array:
     """A / b; zero where b is zero, or too small for its reciprocal to be a number."""
-    tiny = jnp.abs(b) < jnp.finfo(b.dtype).tiny
-    return jnp.where(tiny, 0, a / jnp.where(tiny, 1, b))
+    return a / jnp.where(jnp.abs(b) < jnp.finfo(b.dtype).tiny, jnp.inf, b)
 
 
 @_once

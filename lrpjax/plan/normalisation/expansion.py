@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lrpjax import _compat
+from lrpjax.plan import numerics
 from lrpjax.plan.coefficients import Moved, Unknown, follow, in_place, undone
 from lrpjax.plan.graph import Graph
 from lrpjax.plan.specs import NormalisationSpec
@@ -124,7 +124,7 @@ def _ones(atom: Atom, graph: Graph) -> np.ndarray:
 def _factor(spec: NormalisationSpec, statistic: np.ndarray, graph: Graph) -> np.ndarray:
     """The size of what x is multiplied with, for a few values of the statistic."""
     known: dict[Atom, np.ndarray] = {spec.statistic: statistic}
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+    with jax.enable_x64(True):
         for equation in spec.chain:
             known[equation.outputs[0]] = _step(equation, known, graph)
     size = np.abs(known[spec.join.inputs[spec.normaliser]].astype(np.float64))
@@ -138,10 +138,7 @@ def _step(equation: Equation, known: Mapping[Atom, np.ndarray], graph: Graph) ->
     if equation.kind in (Kind.ROUTE, Kind.SELECT):
         return value
     operands = [known[a] if a in known else _like(a, value, graph) for a in equation.inputs]
-    bound = _compat.bind(
-        equation.primitive, operands, equation.params, equation.context, equation.source_info
-    )
-    return np.asarray(bound[0])
+    return numerics.apply(equation, operands)[0]
 
 
 def _like(atom: Atom, value: np.ndarray, graph: Graph) -> np.ndarray:
