@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+
 from lrpjax.call import Options, part, prepare
 from lrpjax.composite import Composite
 from lrpjax.errors import PlanError
@@ -85,7 +87,7 @@ def value_and_lrp(
         >>> out.item(), round(r.sum().item(), 3)
         (3.0, 3.0)
     """
-    rules = as_composite(composite)
+    rules = _as_computed(composite)
     options = as_options(argnums, has_aux, taps)
 
     def explain(*args: Any, target: Any = None, **kwargs: Any) -> Any:
@@ -126,7 +128,7 @@ def lrp_vjp(
     """
     options = as_options(argnums, has_aux, taps)
     call, weights, arrays = part(fun, options, args, kwargs)
-    out, aux, relevance_of = linearise(call, as_composite(composite), weights, arrays)
+    out, aux, relevance_of = linearise(call, _as_computed(composite), weights, arrays)
     return (out, relevance_of, aux) if has_aux else (out, relevance_of)
 
 
@@ -155,6 +157,15 @@ def plan(
     """
     call, weights, arrays = part(fun, as_options(argnums, has_aux), args, kwargs)
     return prepare(call, as_composite(composite), weights, arrays).plan
+
+
+def _as_computed(composite: AnyComposite) -> Composite:
+    """The composite with rules of the same numbers that cost less, where there are some."""
+    return jax.tree.map(
+        lambda rule: rule.cheaper(),
+        as_composite(composite),
+        is_leaf=lambda node: isinstance(node, Rule),
+    )
 
 
 def as_options(argnums: Any, has_aux: bool, taps: Sequence[str] = ()) -> Options:

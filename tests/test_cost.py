@@ -27,6 +27,7 @@ COSTS = {
     "ZPlus": (rules.ZPlus(), 3, 3),  # any sign: x⁺ and x⁻ are stacked in one call of double width
     "Gamma": (rules.Gamma(0.25), 5, 4),
     "AlphaBeta": (rules.AlphaBeta(2.0, 1.0), 5, 5),
+    "AlphaBeta, β = 0": (rules.AlphaBeta(1.0, 0.0), 3, 3),  # what doesn't count isn't computed
     "WSquare": (rules.WSquare(), 3, 3),
 }
 
@@ -170,3 +171,16 @@ def test_the_plan_of_a_deep_network_grows_with_its_depth_and_not_its_square():
 
     shallow, deep = calls(32), calls(128)
     assert np.log(deep / shallow) / np.log(4) < 1.2
+
+
+def test_a_beta_of_0_that_is_differentiated_is_computed():
+    """The slope of relevance by β: minus the negative part's share."""
+
+    def explained(beta):
+        rule = rules.AlphaBeta(1.0 + beta, beta)
+        return lrp(lambda x: x @ WEIGHTS[0], rule)(ROWS, target=1)[0, 0]
+
+    step = 1e-2
+    slope = (explained(step) - explained(0.0)) / step  # it is linear in β
+    np.testing.assert_allclose(jax.grad(explained)(0.0), slope, rtol=1e-2)
+    assert abs(slope) > 1e-3

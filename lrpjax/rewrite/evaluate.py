@@ -23,6 +23,7 @@ from lrpjax.rewrite.alike import Alike
 from lrpjax.rewrite.control_flow import enter
 from lrpjax.rewrite.probes import Probe, answer
 from lrpjax.rewrite.run import bind, read, run
+from lrpjax.rewrite.slices import share_in_slices, slices
 from lrpjax.rewrite.views import view
 from lrpjax.rules import Rule, Stop
 from lrpjax.rules.base import Split, saturate, total
@@ -118,7 +119,7 @@ def _shared(
     if "report" in probe:  # every column is to sum the very same numbers
         relevance = lax.optimization_barrier(relevance)
     with jax.numpy_dtype_promotion("standard"):  # strict promotion is for the user's own code
-        split = share(unit, rule, env, relevance)
+        split = share(unit, rule, env, relevance, in_slices="report" not in probe)
     given = tuple(
         None if r is None else _compat.placed_as(saturate(r, x.dtype), x)
         for r, x in zip(split.relevance, inputs, strict=True)
@@ -148,11 +149,16 @@ def _forward(unit: Unit, inputs: tuple, constants: tuple) -> tuple[Array, ...]:
     return tuple(results[v] for v in unit.outputs)
 
 
-def share(unit: Unit, rule: Rule, env: Env, relevance: tuple[Array, ...]) -> Split:
+def share(
+    unit: Unit, rule: Rule, env: Env, relevance: tuple[Array, ...], in_slices: bool = False
+) -> Split:
     """Share the relevance of a unit's outputs among its inputs, by its rule."""
     if isinstance(rule, Stop):
         floats = [wide(r) for r, v in zip(relevance, unit.outputs, strict=True) if v.inexact]
         zeros = tuple(jnp.zeros(v.shape, v.dtype) for v in unit.inputs)
         return Split(zeros, stopped=lambda: sum(map(total, floats)) + 0.0)
     seen, seen_relevance = view(unit, env, relevance)
-    return getattr(rule, unit.family)(seen, seen_relevance)
+    formula = getattr(rule, unit.family)
+    if in_slices and (number := slices(unit, rule, seen)) > 1:
+        return share_in_slices(number, formula, seen, seen_relevance)
+    return formula(seen, seen_relevance)

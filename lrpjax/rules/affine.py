@@ -238,6 +238,12 @@ class AlphaBeta(_OneSign):
                 f"got α = {self.alpha}, β = {self.beta}"
             )
 
+    def cheaper(self) -> Rule:
+        """α1β0 is the z⁺-rule: without negative parts that count nothing."""
+        known = concrete(self.alpha) and concrete(self.beta)
+        alone = known and np.all(np.equal(self.alpha, 1)) and not np.any(self.beta)
+        return ZPlus(self.epsilon) if alone else self
+
     def unbounded(self, unit: Any) -> str | None:
         """With β, a lone small negative contribution takes β of the relevance."""
         without = concrete(self.beta) and not np.any(self.beta)

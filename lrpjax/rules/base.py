@@ -72,6 +72,10 @@ class Rule:
         """
         return None
 
+    def cheaper(self) -> Rule:
+        """An equal rule that costs less, where the numbers are known and leave a part out."""
+        return self
+
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return False
