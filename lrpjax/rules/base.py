@@ -187,7 +187,13 @@ def stabilise(z: Array, epsilon: Array) -> Array:
 @_once
 def divide(a: Array, b: Array) -> Array:
     """A / b; zero where b is zero, or too small for its reciprocal to be a number."""
-    return a / jnp.where(jnp.abs(b) < jnp.finfo(b.dtype).tiny, jnp.inf, b)
+    return a / jnp.where(is_tiny(b), jnp.inf, b)
+
+
+@_once
+def is_tiny(a: Array) -> Array:
+    """Whether a is zero, or too small for its reciprocal to be a number."""
+    return jnp.abs(a) < jnp.finfo(a.dtype).tiny
 
 
 @_once

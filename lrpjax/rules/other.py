@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from lrpjax.errors import PlanError
 from lrpjax.rules import views
-from lrpjax.rules.base import Array, Rule, Split, divide, rule, stabilise, total
+from lrpjax.rules.base import Array, Rule, Split, divide, is_tiny, rule, stabilise, total
 
 _EPSILON = 1e-6
 
@@ -171,11 +171,11 @@ class Ratio(Rule):
         sizes = [jnp.abs(a) for a in layer.operands]
         fixed = [jnp.abs(a) for a in layer.constants]
         whole = sum(sizes) + sum(fixed)
-        c = divide(relevance, whole)
-        even = jnp.where(whole == 0, relevance, 0) / len(sizes)
+        nothing = is_tiny(whole)
+        c = relevance / jnp.where(nothing, len(sizes), whole)
         return Split(
-            tuple(a * c + even for a in sizes),
-            bias=lambda: sum(total(a * c) for a in fixed) + 0.0,
+            tuple(jnp.where(nothing, 1, a) * c for a in sizes),
+            bias=lambda: sum(total(jnp.where(nothing, 0, a) * c) for a in fixed) + 0.0,
         )
 
 

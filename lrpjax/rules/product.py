@@ -17,6 +17,7 @@ from lrpjax.rules.base import (
     Split,
     check_nonnegative,
     divide,
+    is_tiny,
     rule,
     stabilise,
     total,
@@ -174,6 +175,6 @@ class Absolute(_ByValue):
     def product(self, layer: views.Product, relevance: Array) -> Split:
         """By the operands' magnitudes."""
         a, b = map(jnp.abs, layer.operands)
-        c = divide(relevance, a + b)
-        half = jnp.where(a + b == 0, relevance, 0) / 2
-        return Split((a * c + half, b * c + half))
+        nothing = is_tiny(a + b)
+        c = relevance / jnp.where(nothing, 2, a + b)
+        return Split((jnp.where(nothing, 1, a) * c, jnp.where(nothing, 1, b) * c))
