@@ -6,7 +6,7 @@ import oracle
 import pytest
 from rule_cases import agree, random_like, start
 
-from lrpjax import Composite, lrp, rules
+from lrpjax import Composite, lrp, lrp_vjp, rules
 
 SHAPE = (3, 4)
 X, RELEVANCE = random_like(SHAPE, 1), random_like(SHAPE, 2)
@@ -118,3 +118,12 @@ def test_operands_that_are_all_zero(name):
     explained = lrp(lambda x: x + x[::-1], Composite(add=rule))
     actual = explained(np.zeros(SHAPE), target=start(RELEVANCE))
     np.testing.assert_allclose(actual, shares[0] + shares[1][::-1], rtol=1e-10)
+
+
+def test_a_ratio_of_what_is_too_small_to_divide_by():
+    """Shared evenly, as where all operands are zero; nothing is lost or not a number."""
+    x, ratio = jnp.array([0.0, 1e-39, 2.0], jnp.float32), Composite(add=rules.Ratio())
+    _, relevance_of = lrp_vjp(lambda a, b: a + b, ratio, x, 3 * x, argnums=(0, 1))
+    a, b = relevance_of(jnp.ones(3))
+    np.testing.assert_allclose(a, [0.5, 0.5, 0.25], rtol=1e-6)
+    np.testing.assert_allclose(b, [0.5, 0.5, 0.75], rtol=1e-6)
