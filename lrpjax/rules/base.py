@@ -191,6 +191,18 @@ def divide(a: Array, b: Array) -> Array:
 
 
 @_once
+def divide_by_constants(a: Array, b: Array) -> Array:
+    """The same, for one b that serves a whole batch.
+
+    XLA multiplies with the reciprocal of such a b; on CPU it then merged the quotient into what
+    follows, and held all that the quotient is made of: three times the memory on ResNet-18 with
+    the flat rule. With the mask behind it the quotient stays whole.
+    """
+    tiny = is_tiny(b)
+    return jnp.where(tiny, 0, a / jnp.where(tiny, 1, b))
+
+
+@_once
 def is_tiny(a: Array) -> Array:
     """Whether a is zero, or too small for its reciprocal to be a number."""
     return jnp.abs(a) < jnp.finfo(a.dtype).tiny

@@ -19,6 +19,7 @@ from lrpjax.rules.base import (
     check_nonnegative,
     concrete,
     divide,
+    divide_by_constants,
     negative,
     positive,
     rule,
@@ -41,7 +42,7 @@ class Flat(Rule):
     def affine(self, layer: views.Affine, relevance: Array) -> Split:
         """One count of inputs per output, and one unweighted transpose."""
         counts = layer.count(layer.one_example(jnp.ones((), layer.x.dtype)))
-        c = divide(relevance, counts)
+        c = divide_by_constants(relevance, counts)
         given = jnp.broadcast_to(layer.count_transpose(c), layer.x.shape)
         return Split((given,), stabiliser=lambda: total(relevance - counts * c))
 
@@ -73,7 +74,7 @@ class WSquare(Rule):
         """The denominators are constants: one example serves the whole batch."""
         square, b = layer.weights**2, layer.bias**2
         sums = layer.apply(layer.one_example(jnp.ones((), layer.x.dtype)), square) + b
-        c = divide(relevance, stabilise(sums, self.epsilon))
+        c = divide_by_constants(relevance, stabilise(sums, self.epsilon))
         return Split(
             (layer.transpose(c, square),),
             bias=lambda: total(b * c),
