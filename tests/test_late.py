@@ -80,6 +80,14 @@ def test_memory_is_less_for_it(name, at_once):
 
 
 @pytest.mark.usefixtures("on_one_cpu")
+def test_flat_in_front_holds_nothing_more():
+    """Its quotient by constants is not merged into what it is made of."""
+    flat = Composite(conv=rules.ZPlus(), first=rules.Flat())
+    plus = temporary(explain(rules.ZPlus()), KERNELS, IMAGES)
+    assert temporary(explain(flat), KERNELS, IMAGES) < 1.05 * plus
+
+
+@pytest.mark.usefixtures("on_one_cpu")
 def test_many_explanations_of_one_input_share_its_maps():
     def many(kernels, x):
         _, relevance_of = lrp_vjp(convnet, rules.ZPlus(), kernels, x, argnums=1)
