@@ -65,7 +65,7 @@ def _dense(core: Equation, lhs: Array, rhs: Array) -> Array:
     summed = math.prod(rhs.shape[:n])
     product = lax.dot_general(
         lhs.reshape(*free[0], summed),
-        rhs.reshape(summed, -1),
+        rhs.reshape(summed, math.prod(free[1])),
         (((len(free[0]),), (0,)), ((), ())),
         precision=core.params["precision"],
         preferred_element_type=lhs.dtype,

@@ -168,3 +168,10 @@ def test_zero_operands_make_no_nan():
         relevance = lambda a, b, rule=rule: explain(jnp.matmul, rule, a, b)
         values, back = jax.vjp(relevance, *zeros)
         assert all(np.isfinite(v).all() for v in jax.tree.leaves((values, back(values)))), name
+
+
+def test_weights_without_elements():
+    """Heads of no width: an output of zeros, and no relevance for anyone."""
+    x, w = jnp.ones((2, 0, 3)), jnp.ones((0, 3, 4))
+    relevance = lrp(lambda x: jnp.einsum("bnh,nhd->bd", x, w), "epsilon")(x, target=1)
+    assert relevance.shape == x.shape
