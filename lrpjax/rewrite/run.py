@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lrpjax import _compat
+from lrpjax.rewrite.exchange import exchanged, has_largest_second
 from lrpjax.trace import Atom, Equation, Literal, Value
 
 
@@ -42,6 +43,8 @@ def read(atom: Atom, env: Mapping[Value, Any]) -> Any:
 
 def bind(equation: Equation, inputs: Iterable[Any]) -> list[Any]:
     """Run one equation; a call with derivatives of its own is bound whole."""
+    if has_largest_second(equation):
+        return [exchanged(equation, inputs)]
     return _compat.bind(
         equation.primitive, list(inputs), equation.params, equation.context, equation.source_info
     )
