@@ -13,12 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lrpjax import targets
+from lrpjax import _compat, targets
 from lrpjax.call import Call, Job, Options, part, prepare
 from lrpjax.composite import Composite
 from lrpjax.errors import PlanError
 from lrpjax.plan import matches
 from lrpjax.rewrite.evaluate import evaluate
+from lrpjax.rewrite.narrow import narrow
 from lrpjax.rewrite.probes import Probing
 
 
@@ -72,18 +73,45 @@ def _trace(call: Call, composite: Composite, weights: Any, arrays: list) -> Any:
     probing = Probing(call.ledger, frozenset(taps.values()))
     probes = {unit.index: probe for unit in job.plan.units if (probe := probing.probe(unit))}
     env, explained = job.env(), job.plan.traced.explained
+    program = job.plan.program if probes or _has_shardings(job) else narrow(job.plan.program)
 
     def rewritten(inputs: list, probes: dict) -> tuple[list, list]:
         values = {**env, **dict(zip(explained, inputs, strict=True))}
-        outputs = evaluate(job.plan.program, values, probes)
+        outputs = evaluate(program, values, probes)
         return outputs[: job.outputs], outputs[job.outputs :]
 
     inputs = [jnp.asarray(env[v]) for v in explained]
     outputs, pullback, aux = jax.vjp(rewritten, inputs, probes, has_aux=True)
     out, aux = jax.tree.unflatten(job.out_tree, outputs), jax.tree.unflatten(job.aux_tree, aux)
     if job.plan.inlined_custom:  # the outputs keep the derivatives that their author gave them
-        out, aux = job.author(*job.leaves)
+        out, aux = _by_author(job, out, aux)
     return out, aux, RelevanceOf(pullback, out, job.relevance_tree, tuple(taps.items()))
+
+
+def _has_shardings(job: Job) -> bool:
+    """Whether types say where arrays are: the program's own slices are to be the only ones."""
+    return any(map(_compat.has_sharding, (*job.leaves, *job.plan.traced.constants)))
+
+
+def _by_author(job: Job, out: Any, aux: Any) -> Any:
+    """Outputs as they were computed, with the derivatives of the model as it was written.
+
+    A model that closes over what is being differentiated is run as well: a function with a
+    derivative of its own may not close over it.
+    """
+    if any(isinstance(array, jax.core.Tracer) for array in job.plan.traced.constants):
+        return job.author(*job.leaves)
+
+    @jax.custom_jvp
+    def as_computed(leaves: Any, outputs: Any) -> Any:
+        return outputs
+
+    @as_computed.defjvp
+    def derivative(primals: Any, tangents: Any) -> Any:
+        leaves, outputs = primals
+        return outputs, jax.jvp(job.author, leaves, tangents[0])[1]
+
+    return as_computed(job.leaves, (out, aux))
 
 
 def _tapped(call: Call, job: Job) -> dict[str, int]:
