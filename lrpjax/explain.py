@@ -1,4 +1,4 @@
-"""One explanation, compiled: trace → plan → rewrite → ``jax.vjp``, under module-level ``jit``.
+"""One explanation, compiled: trace → plan → narrow → rewrite → ``jax.vjp``, under ``jit``.
 
 Everything static about a call is the key of the compiled program (:class:`lrpjax.call.Call`);
 weights, inputs, the numbers in rules and target indices are traced.
@@ -67,7 +67,7 @@ def linearise(call: Call, composite: Composite, weights: Any, arrays: list) -> A
 
 
 def _trace(call: Call, composite: Composite, weights: Any, arrays: list) -> Any:
-    """Trace → plan → rewrite → jax.vjp."""
+    """Trace → plan → narrow → rewrite → jax.vjp."""
     job = prepare(call, composite, weights, arrays)
     taps = _tapped(call, job)
     probing = Probing(call.ledger, frozenset(taps.values()))

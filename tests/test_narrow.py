@@ -4,6 +4,8 @@ The reference has no slice in its program: all of the output is explained, from 
 zero where the slice would have cut.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ import lrpjax
 from lrpjax import Composite, lrp, lrp_vjp, rules, value_and_lrp
 from lrpjax.rewrite.narrow.boxes import part_of
 from lrpjax.rewrite.run import bind
+from lrpjax.rules.base import rule
 from lrpjax.trace import trace
 
 BATCH, TOKENS, WIDTH, HIDDEN = 3, 5, 4, 7
@@ -159,6 +162,30 @@ def test_bounds_for_each_element_stay():
     out, relevance_of = lrp_vjp(mlp, composite, X)
     got = lrp_vjp(lambda x: mlp(x)[1], composite, X)[1](out[1])
     np.testing.assert_allclose(got, relevance_of(embedded(out, np.s_[1])), rtol=2e-4, atol=1e-5)
+
+
+@rule
+class Levelled(rules.Rule):
+    """The ε-rule, less the mean over the whole layer: not position by position."""
+
+    def affine(self, layer, relevance):
+        split = rules.Epsilon().affine(layer, relevance)
+        (given,) = split.relevance
+        return dataclasses.replace(split, relevance=(given - given.mean(),))
+
+
+def test_a_user_s_rule_sees_the_whole_layer():
+    composite = Composite(dense=Levelled())
+    out, relevance_of = lrp_vjp(mlp, composite, X)
+    got = lrp_vjp(lambda x: mlp(x)[:, 0], composite, X)[1](out[:, 0])
+    np.testing.assert_allclose(got, relevance_of(embedded(out, np.s_[:, 0])), 2e-4, 1e-5)
+    assert np.abs(got[:, 1:]).min() > 0
+
+
+def test_an_empty_slice():
+    out, relevance_of = lrp_vjp(lambda x: mlp(x)[:, 0:0], None, X)
+    assert out.shape == (BATCH, 0, WIDTH)
+    np.testing.assert_array_equal(relevance_of(out), jnp.zeros_like(X))
 
 
 def test_taps_and_reports_are_of_the_program_as_it_is_written():

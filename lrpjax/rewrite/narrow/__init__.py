@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jax import lax
 
+from lrpjax import rules
 from lrpjax.plan.specs import ProductSpec
 from lrpjax.plan.units import Plain, Program, Step, Unit
 from lrpjax.primitives import Kind
@@ -27,6 +28,9 @@ Boxes = Mapping[Value, Box]
 #: The fields of a step that hold values.
 _PLAIN: tuple[str, ...] = ("equation",)
 _UNIT: tuple[str, ...] = ("equations", "inputs", "outputs", "constants", "spec")
+
+
+_RULES = f"{rules.__name__}."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +86,17 @@ def _narrowed(step: Step, wanted: Boxes) -> _Narrow | None:
 
 
 def _is_fixed(unit: Unit) -> bool:
-    """Whether a unit is to stay: it is no list of equations, its rule has numbers for each element,
-    or it is a product of attention: a block's smaller part, whose softmax and layouts would be
-    compiled once more than for the other blocks.
+    """Whether a unit is to stay.
+
+    It is no list of equations; its rule has numbers for each element, or is a user's, which may
+    look at all positions; or it is a product of attention: a block's smaller part, whose softmax
+    and layouts would be compiled once more than for the other blocks.
     """
     arrays = any(np.ndim(leaf) for leaf in jax.tree.leaves(unit.rule))
+    foreign = not type(unit.rule).__module__.startswith(_RULES)
     attention = isinstance(unit.spec, ProductSpec) and unit.spec.bilinear
-    return arrays or attention or unit.sharded or unit.family == "custom" or not unit.equations
+    listed = bool(unit.equations) and unit.family != "custom" and not unit.sharded
+    return arrays or foreign or attention or not listed
 
 
 def _spares(found: _Narrow | None) -> bool:

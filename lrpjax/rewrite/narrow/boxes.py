@@ -122,7 +122,7 @@ def _reduce(equation: Equation, box: Box) -> Part:
 
 def _slice(equation: Equation, box: Box) -> Part | None:
     p = equation.params
-    if p["strides"] is not None:
+    if p["strides"] is not None or 0 in lengths(box):
         return None
     starts = p["start_indices"]
     operand = tuple(
