@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 from lrpjax import _compat, targets
 from lrpjax.call import Call, Job, Options, part, prepare
@@ -106,11 +107,18 @@ def _by_author(job: Job, out: Any, aux: Any) -> Any:
     def as_computed(leaves: Any, outputs: Any) -> Any:
         return outputs
 
-    @as_computed.defjvp
     def derivative(primals: Any, tangents: Any) -> Any:
-        leaves, outputs = primals
-        return outputs, jax.jvp(job.author, leaves, tangents[0])[1]
+        (leaves, outputs), (moves, _) = primals, tangents
+        moved = [i for i, tangent in enumerate(moves) if not isinstance(tangent, SymbolicZero)]
 
+        def author(*values: Any) -> Any:
+            now = dict(zip(moved, values, strict=True))
+            return job.author(*(now.get(i, leaf) for i, leaf in enumerate(leaves)))
+
+        at, along = ([arrays[i] for i in moved] for arrays in (leaves, moves))
+        return outputs, jax.jvp(author, at, along)[1]
+
+    as_computed.defjvp(derivative, symbolic_zeros=True)
     return as_computed(job.leaves, (out, aux))
 
 

@@ -126,6 +126,31 @@ def test_weights_behind_a_stop_gradient_keep_their_gradient():
     close(mine, jax.grad(lambda w: f(X, w).sum())(W1), rtol=1e-12)
 
 
+@pytest.mark.parametrize("transform", [jax.jacfwd, jax.jacrev])
+def test_arguments_that_stay_have_no_derivative(transform):
+    """The square root's at zero is infinite: times no change it would be NaN."""
+    scales = np.array([0.0, 1.0, 2.0])
+    f = lambda x, m: layer_of_one(x)[:3] * jnp.sqrt(m)
+    mine = transform(lambda x: value(f, x, scales))(X)
+    close(mine, transform(lambda x: f(x, scales))(X), rtol=1e-12)
+
+
+def test_what_has_no_derivative_may_stand_on_an_argument_that_stays():
+    def doubled(m):
+        return jax.pure_callback(
+            lambda a: np.asarray(a) * 2, jax.ShapeDtypeStruct(m.shape, m.dtype), m
+        )
+
+    scales = jnp.array([0.0, 1.0, 2.0])
+    f = lambda x, m: layer_of_one(x)[:3] * doubled(m)
+    for own, mine in zip(
+        (f(X, scales), jax.grad(lambda x: f(x, scales).sum())(X)),
+        (value(f, X, scales), jax.grad(lambda x: value(f, x, scales).sum())(X)),
+        strict=True,
+    ):
+        close(mine, own, rtol=1e-12)
+
+
 def test_the_gradient_of_aux_is_the_models_own():
     f = lambda x: (mlp(x), doubled_slope(x @ W1))
     mine = jax.jacrev(lambda x: value_and_lrp(f, has_aux=True)(x)[0][1])(X)
