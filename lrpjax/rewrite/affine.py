@@ -197,7 +197,11 @@ class _Core:
         """(W·s)ᵀc = Wᵀ(s·c), with W as the program holds it."""
         if self.spec.weights is None:
             return self.transpose(c, scale)
-        return self.transpose(c * scale, self.read(self.spec.core.inputs[self.spec.weights]))
+        w = self.read(self.spec.core.inputs[self.spec.weights])
+        scaled = c * scale
+        if self.spec.overlapping:  # a transposed convolution copies its weights, in reverse
+            w = after(w, scaled)
+        return self.transpose(scaled, w)
 
     # ------------------------------------------------------------ two maps in one call
 
