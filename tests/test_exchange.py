@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from support.products import products
 
 from lrpjax import lrp, value_and_lrp
 
@@ -43,19 +44,7 @@ def product(name):
 
 def first_shapes(function, *arguments):
     """The shapes of the first operands of a program's products."""
-    found = []
-
-    def walk(jaxpr):
-        for equation in jaxpr.eqns:
-            if equation.primitive.name == "dot_general":
-                found.append(equation.invars[0].aval.shape)
-            for value in jax.tree.leaves(list(equation.params.values())):
-                inner = getattr(value, "jaxpr", value)
-                if hasattr(inner, "eqns"):
-                    walk(inner)
-
-    walk(jax.make_jaxpr(function)(*arguments).jaxpr)
-    return found
+    return [equation.invars[0].aval.shape for equation in products(function, *arguments)]
 
 
 @pytest.mark.parametrize("name", PRODUCTS)

@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 from jax import lax
 from support.networks import normal
+from support.products import products
 
 import lrpjax
 from lrpjax import Composite, lrp, lrp_vjp, rules, value_and_lrp
@@ -77,21 +78,9 @@ def embedded(like, where):
     return jnp.zeros_like(like).at[where].set(like[where])
 
 
-def products(function, *arguments):
-    """The shapes of the results of all products in a program."""
-    found = []
-
-    def walk(jaxpr):
-        for equation in jaxpr.eqns:
-            if equation.primitive.name in ("dot_general", "conv_general_dilated"):
-                found.append(equation.outvars[0].aval.shape)
-            for value in jax.tree.leaves(list(equation.params.values())):
-                inner = getattr(value, "jaxpr", value)
-                if hasattr(inner, "eqns"):
-                    walk(inner)
-
-    walk(jax.make_jaxpr(function)(*arguments).jaxpr)
-    return found
+def results(function):
+    """The shapes of the results of all products in an explanation of X."""
+    return [equation.outvars[0].aval.shape for equation in products(function, X)]
 
 
 @pytest.mark.parametrize("composite", COMPOSITES)
@@ -107,17 +96,17 @@ def test_relevance_is_that_of_the_whole_output_started_at_the_slice(name, cut, c
 
 
 def test_a_position_s_products_have_one_row():
-    rows = {shape[1] for shape in products(lrp(lambda x: mlp(norm(x))[:, 0]), X) if len(shape) == 3}
+    rows = {shape[1] for shape in results(lrp(lambda x: mlp(norm(x))[:, 0])) if len(shape) == 3}
     assert rows == {1}
 
 
 def test_an_example_s_products_have_one_example():
-    shapes = products(lrp(lambda x: mlp(x)[1]), X)
+    shapes = results(lrp(lambda x: mlp(x)[1]))
     assert {shape[0] for shape in shapes} == {1}
 
 
 def test_attention_s_keys_and_values_stay_whole():
-    shapes = products(lrp(lambda x: block(x)[:, 0]), X)
+    shapes = results(lrp(lambda x: block(x)[:, 0]))
     assert (BATCH, 1, HIDDEN) in shapes  # the first layer of the perceptron
     assert (BATCH, TOKENS, HIDDEN) not in shapes
     assert (BATCH, TOKENS, 2, WIDTH // 2) in shapes  # keys and values
@@ -128,7 +117,7 @@ def test_two_slices_compute_what_lies_between():
         y = mlp(x)
         return y[:, 1] + 2 * y[:, 3]
 
-    assert {s[1] for s in products(lrp(f), X) if len(s) == 3} == {3}
+    assert {s[1] for s in results(lrp(f)) if len(s) == 3} == {3}
     out, relevance_of = lrp_vjp(mlp, None, X)
     start = jnp.zeros_like(out).at[:, 1].set(out[:, 1]).at[:, 3].set(2 * out[:, 3])
     sums = out[:, 1] + 2 * out[:, 3]
