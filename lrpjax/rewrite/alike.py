@@ -51,7 +51,7 @@ class _Writer:
                 return tuple(map(self.write, part))
             case dict():
                 return tuple((key, self.write(value)) for key, value in part.items())
-            case _ if dataclasses.is_dataclass(part) and type(part).__module__.startswith(_OURS):
+            case _ if is_ours(part):
                 return self._dataclass(part)
         try:
             hash(part)
@@ -75,3 +75,8 @@ class _Itself:
 
 
 _OURS = Value.__module__.split(".")[0] + "."
+
+
+def is_ours(part: Any) -> bool:
+    """Whether a part of a spec is a structure of this package, to be looked into."""
+    return dataclasses.is_dataclass(part) and type(part).__module__.startswith(_OURS)

@@ -42,7 +42,7 @@ def read(atom: Atom, env: Mapping[Value, Any]) -> Any:
 
 
 def bind(equation: Equation, inputs: Iterable[Any]) -> list[Any]:
-    """Run one equation; a call with derivatives of its own is bound whole."""
+    """Run one equation, a product in its faster order; a call with its own derivatives whole."""
     if has_largest_second(equation):
         return [exchanged(equation, inputs)]
     return _compat.bind(

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lrpjax.rewrite.alike import is_ours
 from lrpjax.trace import Equation, Value
-
-_OURS = Value.__module__.split(".")[0] + "."
 
 
 def mentioned(part: Any) -> Iterator[Value | Equation]:
@@ -18,7 +17,7 @@ def mentioned(part: Any) -> Iterator[Value | Equation]:
     elif isinstance(part, tuple):
         for inner in part:
             yield from mentioned(inner)
-    elif _is_ours(part):
+    elif is_ours(part):
         for field in dataclasses.fields(part):
             yield from mentioned(getattr(part, field.name))
 
@@ -46,7 +45,7 @@ class Replacer:
                 return self.equations.setdefault(part, self._equation(part))
             case tuple():
                 return tuple(map(self, part))
-            case _ if _is_ours(part):
+            case _ if is_ours(part):
                 names = (field.name for field in dataclasses.fields(part))
                 return dataclasses.replace(part, **{n: self(getattr(part, n)) for n in names})
         return part
@@ -58,7 +57,3 @@ class Replacer:
             outputs=self(equation.outputs),
             params=dict(self.params[equation]),
         )
-
-
-def _is_ours(part: Any) -> bool:
-    return dataclasses.is_dataclass(part) and type(part).__module__.startswith(_OURS)
